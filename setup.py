@@ -1,0 +1,38 @@
+"Packaging for setuptools, read from settings.ini, the one place where the project is described."
+from configparser import ConfigParser
+from pathlib import Path
+from setuptools import find_packages, setup
+
+root = Path(__file__).parent
+config = ConfigParser(delimiters=["="])
+config.read(root / "settings.ini", encoding="utf-8")
+c = config["DEFAULT"]
+minors = range(int(c["min_python"].split(".")[1]), 14)
+
+setup(
+    name=c["lib_name"],
+    version=c["version"],
+    description=c["description"],
+    long_description=(root / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author=c["author"],
+    author_email=c["author_email"],
+    url=c["git_url"],
+    project_urls={"Documentation": c["doc_host"] + c["doc_baseurl"], "Source": c["git_url"]},
+    license="Apache-2.0",
+    keywords=c["keywords"].split(),
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        f"Intended Audience :: {c['audience']}",
+        f"Natural Language :: {c['language']}",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in minors),
+    ],
+    python_requires=f">={c['min_python']}",
+    packages=find_packages(include=["fmnist", "fmnist.*"]),
+    package_data={"fmnist": ["sample/*.gz", "*.json"]},
+    install_requires=c["requirements"].split(),
+    extras_require={"dev": c["dev_requirements"].split()},
+    entry_points={"console_scripts": c["console_scripts"].split(), "nbdev": [f"{c['lib_name']}={c['lib_name']}._modidx:d"]},
+    zip_safe=False,
+)
