@@ -300,7 +300,7 @@ def find_duplicates(
         seen.setdefault(key, []).append(i)
     return pairs if others is None else [(i, j) for j, image in enumerate(others) for i in seen.get(image.tobytes(), [])]
 
-# %% ../nbs/00_data.ipynb #1ece9ba8
+# %% ../nbs/00_data.ipynb #a8e04f43
 def show_images(
     images:np.ndarray, # (n, 28, 28), any numbers
     titles:list=(), # What to write above each, if anything
@@ -310,7 +310,7 @@ def show_images(
     "A grid of grey images, dark on white as in the original report."
     import matplotlib.pyplot as plt
     rows = -(-len(images)//columns)
-    fig, axes = plt.subplots(rows, columns, figsize=(columns*size, rows*(size + 0.22*bool(len(titles)))), squeeze=False, layout="constrained")
+    fig, axes = plt.subplots(rows, columns, figsize=(columns*size, rows*(size + 0.15*max((title.count(chr(10)) + 1 for title in titles), default=0))), squeeze=False, layout="constrained")
     for ax in axes.flat: ax.axis("off")
     for ax, image in zip(axes.flat, images): ax.imshow(image, cmap="gray_r")
     for ax, title in zip(axes.flat, titles): ax.set_title(title, fontsize=7)

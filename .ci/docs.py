@@ -1,0 +1,154 @@
+"""Build the documentation site and README.md, with no Quarto and no network.
+
+    python .ci/docs.py           the site into _docs/, and README.md with its pictures
+    python .ci/docs.py readme    README.md and its pictures alone
+
+nbdev prepares the notebooks in a temporary copy of the project, smalldocs renders them, latex2mathml sets the equations.
+"""
+import contextlib
+import html
+import os
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+from execnb.nbio import read_nb, write_nb
+from nbdev.config import get_config
+from nbdev.doclinks import _build_modidx, _nbpath2html
+from nbdev.quarto import refresh_quarto_yml
+from nbdev.serve import proc_nbs
+from readme import PICTURES, build_readme, front_matter, launch_links, site_address
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@contextlib.contextmanager
+def project_copy():
+    "Work in a temporary copy of the project, importable from there, so that a build leaves nothing behind in the real one."
+    with tempfile.TemporaryDirectory() as folder:
+        copy, back = Path(folder).resolve(), Path.cwd()
+        shutil.copy(ROOT / "settings.ini", copy)
+        os.chdir(copy)
+        sys.path.insert(0, str(copy))
+        config = get_config()
+        for part in (config.nbs_path, config.lib_path):
+            shutil.copytree(ROOT / part.relative_to(copy), part, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        _build_modidx()
+        index = config.lib_path / "_modidx.py"  # a method has no heading of its own: link to its class
+        index.write_text(re.sub(r"(\.html#\w+)\.[\w.]+'", r"\1'", index.read_text(encoding="utf-8")), encoding="utf-8")
+        # nbdev finds the names to link by this entry point: so it finds them even where the package is not installed
+        egg = copy / f"{config.lib_name}.egg-info"
+        egg.mkdir()
+        (egg / "PKG-INFO").write_text(f"Metadata-Version: 2.1\nName: {config.lib_name}\nVersion: {config.version}\n")
+        (egg / "entry_points.txt").write_text(f"[nbdev]\n{config.lib_name} = {config.lib_path.name}._modidx:d\n")
+        try:
+            yield config
+        finally:
+            os.chdir(back)
+
+
+def prepare(config):
+    "Let nbdev write page-ready notebooks; add the launch links, and let links out of the notebooks' folder lead to the repository."
+    refresh_quarto_yml()
+    pages = proc_nbs(n_workers=0, force=True)
+    for path in pages.glob("*.ipynb"):
+        notebook = read_nb(path)
+        meta = front_matter(notebook.cells[0])
+        del meta["output-file"]  # smalldocs does not know it: `finish` renames the pages
+        meta["code-links"] = ["repo", *launch_links(config, path.name)]
+        notebook.cells[0].source = f"---\n{yaml.dump(meta)}---\n"
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown" and cell.source:
+                cell.source = cell.source.replace("](../", f"]({config.git_url}/blob/{config.branch}/")
+        write_nb(notebook, path)
+    return pages
+
+
+def set_equation(match):
+    "MathML in place of TeX, which needs no script; TeX that latex2mathml does not know stops the build."
+    from latex2mathml.converter import convert
+
+    tex = re.sub(r"(begin|end)\{(?:align|aligned|split)\}", r"\1{align*}", html.unescape(match[3]))  # the one form that it knows well
+    mathml = convert(tex, display="block" if match[2] == "display" else "inline")
+    if unknown := re.findall(r">(\\[A-Za-z]+|&)<", mathml):
+        sys.exit(f"latex2mathml does not know {', '.join(unknown)} here; write the equation otherwise: {match[3].strip()}")
+    return f"{match[1]}{mathml}</span>"
+
+
+def finish(site, config):
+    "Give pages the names that nbdev's links use (00_data.html is data.html), set equations, drop scripts and fonts from the network."
+    names = {page.name: _nbpath2html(page).name for page in site.glob("*.html")}
+    for old, new in names.items():
+        (site / old).rename(site / new)
+    for path in [*site.glob("*.html"), site / "search.json", site / "sitemap.xml"]:
+        text = path.read_text(encoding="utf-8")
+        for old, new in names.items():
+            text = re.sub(rf"(?<![\w.-]){re.escape(old)}", new, text)
+        if path.suffix == ".html":
+            text = text.replace(f'href="{site_address(config)}/', 'href="./')
+            text = re.sub(r'(<span class="math (inline|display)">)\\[(\[](.*?)\\[)\]]</span>', set_equation, text, flags=re.S)
+            text = re.sub(r"<(?:script|link)[^>]*/katex[^>]*>(?:</script>)?", "", text)
+        path.write_text(text, encoding="utf-8")
+    for path in site.glob("site_libs/themes/*.css"):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(re.sub(r"@import url\(https?:[^)]*\);", "", text), encoding="utf-8")
+
+
+def broken_links(site, readme, config):
+    "Every link of the site and of README.md to a page, an anchor or a repository file that is not there, and all that needs the network."
+    pages = {path.name: path.read_text(encoding="utf-8") for path in site.glob("*.html")}
+    anchors = {name: set(re.findall(r'\bid="([^"]+)"', text)) for name, text in pages.items()}
+    links = [(name, html.unescape(link)) for name, text in pages.items() for link in re.findall(r'<a\b[^>]*?\bhref="([^"]*)"', text)]
+    prose = re.sub(r"^```.*?^```", "", readme, flags=re.M | re.S)  # code may hold `f[i](x)`, which is no link
+    links += [("README.md", link) for link in re.findall(r"\]\(([^)\s]+)", prose) if not link.startswith(PICTURES)]
+    files = f"{config.git_url}/blob/{config.branch}/"
+    for page, link in links:
+        path, _, anchor = link.replace(site_address(config), ".").partition("#")
+        if path.startswith(files) or page == "README.md" and not re.match(r"\.|[a-z]+:", path):
+            found = (ROOT / path.replace(files, "")).exists()
+        elif re.match(r"[a-z]+:|//", path):
+            continue
+        else:
+            target = path.removeprefix("./").removeprefix(".") or ("index.html" if path else page)
+            found = (site / target).exists() and (not anchor or anchor in anchors.get(target, [anchor]))
+        if not found:
+            yield f"{page}: broken link {link}"
+    for name, text in pages.items():
+        for part in re.findall(r'<(?:script|img|iframe|link)\b[^>]*?\b(?:src|href)="((?:https?:)?//[^"]*)"', text):
+            yield f"{name}: needs the network for {part}"
+
+
+def build_site(config, readme):
+    "Render every page, and check all of them; the folder of the finished site."
+    from smalldocs.site import build
+
+    built = build(prepare(config), quiet=True)
+    finish(built.out, config)
+    problems = [warning for warning in built.warnings if "broken link" not in warning]
+    problems += sorted(set(broken_links(built.out, readme, config)))
+    if problems:
+        sys.exit("the site is not built:\n  " + "\n  ".join(problems))
+    return built.out
+
+
+def main(what="all"):
+    "Build all, or README.md alone; the project changes only once everything went well."
+    with project_copy() as config:
+        files = build_readme(config)
+        if what == "all":
+            site = build_site(config, files["README.md"].decode())
+            shutil.rmtree(ROOT / "_docs", ignore_errors=True)
+            shutil.copytree(site, ROOT / "_docs")
+            print(f"_docs/: {len(list(site.glob('*.html')))} pages")
+    shutil.rmtree(ROOT / PICTURES, ignore_errors=True)
+    for name, content in files.items():
+        (ROOT / name).parent.mkdir(exist_ok=True)
+        (ROOT / name).write_bytes(content)
+    print(f"README.md, and {len(files) - 1} pictures in {PICTURES}/")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,135 @@
+"The repository keeps its promises (.ci/check.py), and the documentation build (.ci/docs.py) does what it says."
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+spec = importlib.util.spec_from_file_location("check", ROOT / ".ci" / "check.py")
+check = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(check)
+
+
+@pytest.mark.parametrize("promise", check.CHECKS, ids=lambda promise: promise.__name__)
+def test_promise(promise):
+    problems = promise()
+    assert not problems, "\n" + "\n".join(problems)
+
+
+# --- the tools themselves, on a project of two pages ---
+
+INDEX = ["# Tiny\n\n> A project of two pages", "See [the data](00_data.ipynb#sums), `double` and [settings](../settings.ini).\n\n::: {.callout-note}\n## Mind\nThe gap.\n:::"]
+DATA = ["# Data\n\n> Sums", "## Sums\n\n$$\\begin{aligned} s &= \\sum_i x_i \\\\ m &= \\frac{s}{n} \\end{aligned}$$"]
+CODE = 'def double(\n    number: int = 1,  # what to double\n) -> int:  # twice the number\n    "Double a number."\n    return 2 * number\n'
+
+
+def write_notebook(path, texts, *codes):
+    "Write a clean notebook of Markdown cells, then code cells."
+    cells = [{"cell_type": "markdown", "metadata": {}, "source": text.splitlines(True)} for text in texts]
+    cells += [{"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": [], "source": code.splitlines(True)} for code in codes]
+    cells = [{**cell, "id": f"cell-{number}"} for number, cell in enumerate(cells)]
+    path.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}, indent=1, sort_keys=True) + "\n")
+
+
+def run(project, *command):
+    "Run Python in the project; (exit status, all that it printed)."
+    done = subprocess.run([sys.executable, *command], cwd=project, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def project(tmp_path):
+    "A project of two pages, exported, with our settings and our tools."
+    for folder in ("nbs", check.PACKAGE):
+        (tmp_path / folder).mkdir()
+    shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
+    for file in ("settings.ini", "nbs/_quarto.yml", "nbs/styles.css"):
+        shutil.copy(ROOT / file, tmp_path / file)
+    write_notebook(tmp_path / "nbs" / "index.ipynb", INDEX)
+    write_notebook(tmp_path / "nbs" / "00_data.ipynb", DATA, "#| default_exp data", f"#| exports\n{CODE}")
+    status, said = run(tmp_path, "-c", "from nbdev.doclinks import nbdev_export; nbdev_export()")
+    assert status == 0, said
+    return tmp_path
+
+
+def build(project):
+    "Build the site; skipped where its tools do not exist."
+    pytest.importorskip("smalldocs", reason="smalldocs needs Python 3.11")
+    pytest.importorskip("latex2mathml")
+    return run(project, ".ci/docs.py")
+
+
+def test_site(project):
+    before = {path for path in project.rglob("*") if "__pycache__" not in path.parts}
+    status, said = build(project)
+    assert status == 0, said
+    new = {path.relative_to(project).parts[0] for path in project.rglob("*") if path not in before and "__pycache__" not in path.parts}
+    assert new == {"_docs", "README.md"}
+    page = (project / "_docs" / "data.html").read_text()
+    assert "<mfrac>" in page and "katex" not in page and 'src="http' not in page
+    owner = check.settings["DEFAULT"]
+    address = f"github.com/{owner['user']}/{owner['repo']}/blob/{owner['branch']}/nbs/00_data.ipynb"
+    assert f"https://kaggle.com/kernels/welcome?src=https://{address}" in page
+    assert f"https://colab.research.google.com/{address.replace('.com', '')}" in page
+    assert 'href="data.html#sums"' in (project / "_docs" / "index.html").read_text()
+
+
+@pytest.mark.parametrize("text, said", [
+    ("[gone](99_gone.ipynb)", "index.html: broken link 99_gone.html"),
+    ("[gone](00_data.ipynb#nowhere)", "index.html: broken link data.html#nowhere"),
+    ("[gone](../GONE.md)", "/GONE.md"),
+    ("$\\nosuchcommand x$", "does not know \\nosuchcommand"),
+    ("![far](https://example.org/far.png)", "index.html: needs the network for https://example.org/far.png"),
+])  # fmt: skip
+def test_faulty_page_stops_the_build(project, text, said):
+    (project / "_docs").mkdir()
+    (project / "_docs" / "old.html").write_text("the site of yesterday")
+    write_notebook(project / "nbs" / "index.ipynb", [*INDEX, text])
+    status, output = build(project)
+    assert status == 1 and said in output
+    assert [path.name for path in (project / "_docs").iterdir()] == ["old.html"] and not (project / "README.md").exists()
+
+
+def test_readme(project):
+    assert run(project, ".ci/docs.py", "readme")[0] == 0
+    first = (project / "README.md").read_bytes()
+    owner = check.settings["DEFAULT"]
+    site = f"https://{owner['user']}.github.io/{owner['repo']}"
+    for text in (f"[the data]({site}/data.html#sums)", f"[`double`]({site}/data.html#double)", "[settings](settings.ini)", "> [!NOTE]\n> **Mind**\n>\n> The gap."):
+        assert text in first.decode()
+    assert run(project, ".ci/docs.py", "readme")[0] == 0
+    assert (project / "README.md").read_bytes() == first
+
+
+def test_check_is_silent_then_names_every_fault(project):
+    assert run(project, ".ci/docs.py", "readme")[0] == 0
+    status, said = run(project, ".ci/check.py")
+    assert status == 0 and not said, said
+    write_notebook(project / "nbs" / "index.ipynb", [INDEX[0] + "\n\nA lost sentence.", *INDEX[1:]], "import nbdev", "import math\nprint(math.pi)", "#| export\ndef f(): pass")
+    path = project / "nbs" / "00_data.ipynb"
+    notebook = json.loads(path.read_text())
+    notebook["cells"][2]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["saved in /home/me/run"]}]
+    notebook["cells"][2]["metadata"] = {"scrolled": True}
+    path.write_text(json.dumps(notebook))
+    code = CODE.replace("  # what to double", "").replace('    "Double a number."\n', "") + 'class Pair(NamedTuple):\n    "Two."\n    first: int\n'
+    (project / check.PACKAGE / "data.py").write_text(code)
+    status, said = run(project, ".ci/check.py")
+    assert status == 1
+    for fault in (
+        "README.md is not what nbs/index.ipynb makes: run `python .ci/docs.py readme`",
+        f"{check.PACKAGE}/data.py is not what the notebooks export: run `nbdev_export`",
+        "nbs/00_data.ipynb is not clean: run `nbdev_clean`",
+        "nbs/00_data.ipynb, cell 2 shows the path /home/me/run",
+        "nbs/index.ipynb, cell 0 must be `# Title`",
+        "nbs/index.ipynb, cell 2 imports nbdev",
+        "nbs/index.ipynb, cell 3 mixes imports",
+        "nbs/index.ipynb, cell 4 defines a name under `#| export`",
+        "double has no docstring",
+        "number of double has no comment",
+        "first of Pair has no comment",
+    ):
+        assert fault in said
