@@ -5,6 +5,8 @@
 
 nbdev prepares the notebooks in a temporary copy of the project, smalldocs renders them, latex2mathml sets the equations.
 """
+import ast
+import collections
 import contextlib
 import html
 import os
@@ -78,9 +80,17 @@ def set_equation(match):
     return f"{match[1]}{mathml}</span>"
 
 
+def doubtful_names(config):
+    "Names that a page may mean otherwise than nbdev, which links them to the one function so called: private ones, and those of methods too."
+    index = ast.literal_eval((config.lib_path / "_modidx.py").read_text(encoding="utf-8").partition("d = ")[2])
+    names = collections.Counter(name.rpartition(".")[2] for module in index["syms"].values() for name in module)
+    return {name for name, count in names.items() if count > 1 or name.startswith("_")}
+
+
 def finish(site, config):
     "Give pages the names that nbdev's links use (00_data.html is data.html), set equations, drop scripts and fonts from the network."
     names = {page.name: _nbpath2html(page).name for page in site.glob("*.html")}
+    doubtful = doubtful_names(config)
     for old, new in names.items():
         (site / old).rename(site / new)
     for path in [*site.glob("*.html"), site / "search.json", site / "sitemap.xml"]:
@@ -89,6 +99,9 @@ def finish(site, config):
             text = re.sub(rf"(?<![\w.-]){re.escape(old)}", new, text)
         if path.suffix == ".html":
             text = text.replace(f'href="{site_address(config)}/', 'href="./')
+            for page, name, code in set(re.findall(r'<a href="\./(\w+\.html)#\w+">(?=<code>(\w+)</code>)(<code>\w+</code>)</a>', text)):
+                if name in doubtful and page != path.name:
+                    text = re.sub(rf'<a href="\./{page}#\w+">{code}</a>', code, text)
             text = re.sub(r'(<span class="math (inline|display)">)\\[(\[](.*?)\\[)\]]</span>', set_equation, text, flags=re.S)
             text = re.sub(r"<(?:script|link)[^>]*/katex[^>]*>(?:</script>)?", "", text)
         path.write_text(text, encoding="utf-8")

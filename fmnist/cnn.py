@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from .data import atomic_write
 from .metrics import Epoch, History, Scores
 
-# %% ../nbs/03_cnn.ipynb #cd16c91c
+# %% ../nbs/03_cnn.ipynb #e5808017
 def feature_sizes(
     kernel_sizes, # k of each convolution
     strides, # s of each
@@ -36,14 +36,14 @@ def feature_sizes(
             sizes.append(size)
     return sizes
 
-# %% ../nbs/03_cnn.ipynb #cedd709e
+# %% ../nbs/03_cnn.ipynb #797fea23
 _POOLING = {"max": nn.MaxPool2d, "average": nn.AvgPool2d, "global avg": nn.MaxPool2d}
 
 def _check_choice(what, value, allowed):
     "Refuse a `value` that is not among `allowed`, and say which are."
     if value not in allowed: raise ValueError(f"{what} is {value!r}, expected one of {', '.join(map(repr, allowed))}")
 
-# %% ../nbs/03_cnn.ipynb #fe5ea8fb
+# %% ../nbs/03_cnn.ipynb #00ac33e7
 def _initialize(model, method, generator):
     "Draw all weights of `model` anew with `method`; biases become zero, batch normalisation is left alone."
     draw = {"he": lambda w: nn.init.kaiming_normal_(w, nonlinearity="relu", generator=generator),
@@ -55,7 +55,7 @@ def _initialize(model, method, generator):
             draw[method](layer.weight)
             nn.init.zeros_(layer.bias)
 
-# %% ../nbs/03_cnn.ipynb #67b0129a
+# %% ../nbs/03_cnn.ipynb #c5ce2a9a
 class CNNModel(nn.Module):
     "Convolutions with batch normalisation, ReLU and pooling, then fully connected layers; by default the original report's best (7.2.2)."
     def __init__(self,
@@ -97,7 +97,7 @@ class CNNModel(nn.Module):
 BEST_CNN = {} # section 7.2.2: the defaults
 SECTION_3_CNN = dict(kernel_sizes=(5, 5, 1, 1, 1), paddings=(0, 0, 0, 0, 0), hidden=(), pool_after=(1, 2, 4, 5))
 
-# %% ../nbs/03_cnn.ipynb #8768cabe
+# %% ../nbs/03_cnn.ipynb #ba89052a
 def default_device() -> torch.device: # CUDA, then Apple's MPS, then the CPU
     "The fastest kind of device at hand."
     if torch.cuda.is_available(): return torch.device("cuda")
@@ -125,7 +125,7 @@ def faster_dtype(
     model.load_state_dict(state, strict=False)
     return dtype
 
-# %% ../nbs/03_cnn.ipynb #137df036
+# %% ../nbs/03_cnn.ipynb #3be14af8
 def _device_of(model): return next(model.parameters()).device
 
 def train(
@@ -154,7 +154,7 @@ def train(
             if step % 100 == 0: bar.set_postfix(loss=f"{sums[0].item()/count:.4f}")
     return tuple((sums/count).tolist())
 
-# %% ../nbs/03_cnn.ipynb #afeef36b
+# %% ../nbs/03_cnn.ipynb #3a0de52c
 @torch.no_grad()
 def _logits(model, loader, dtype=None):
     "Logits and labels of all images of `loader`, on the model's device."
@@ -180,7 +180,7 @@ def predict_proba(
     "Predicted probabilities of all images, in the loader's order."
     return _logits(model, loader, dtype)[0].softmax(1).cpu().numpy()
 
-# %% ../nbs/03_cnn.ipynb #49c70d94
+# %% ../nbs/03_cnn.ipynb #22eaf155
 def fit(
     model:nn.Module, # Changed in place; afterwards it is the epoch with the lowest validation loss
     train_loader, # Sized iterable of (images, labels)
@@ -212,7 +212,7 @@ def fit(
     model.load_state_dict(torch.load(path, weights_only=True, map_location=_device_of(model)))
     return history
 
-# %% ../nbs/03_cnn.ipynb #8eb73a04
+# %% ../nbs/03_cnn.ipynb #f5cc7ddb
 def evaluate(
     model:nn.Module, # Maps images to logits
     loader, # Iterable of (images, labels)

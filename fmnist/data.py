@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# %% ../nbs/00_data.ipynb #0e92f37c
+# %% ../nbs/00_data.ipynb #9fb3d9ab
 @contextmanager
 def atomic_write(
     path:str|os.PathLike # The file to write; its folder is made if missing
@@ -36,13 +36,13 @@ def atomic_write(
         os.replace(temporary, path)
     finally: temporary.unlink(missing_ok=True)
 
-# %% ../nbs/00_data.ipynb #8b08bbe1
+# %% ../nbs/00_data.ipynb #67096b04
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 class IDXError(ValueError):
     "A file is not the IDX file it should be: the message names the file, the byte offset and what was expected there."
 
-# %% ../nbs/00_data.ipynb #0c630fcb
+# %% ../nbs/00_data.ipynb #171c972b
 def _read_header(stream, path):
     "The type and shape that an IDX `stream` announces, or an `IDXError`."
     def read(offset, size, what):
@@ -55,7 +55,7 @@ def _read_header(stream, path):
         raise IDXError(f"{path}: unknown type {code:02x} at byte 2, expected one of " + " ".join(f"{c:02x}" for c in _DTYPES))
     return np.dtype(_DTYPES[code]), struct.unpack(f">{ndim}I", read(4, 4*ndim, "its dimensions"))
 
-# %% ../nbs/00_data.ipynb #b5b20a54
+# %% ../nbs/00_data.ipynb #d1008b5d
 _MAX_DEFLATE_RATIO = 1032
 _COUNT_FIRST = 64 << 20 # bytes: up to here a gzip stream is unpacked straight into memory
 
@@ -74,7 +74,7 @@ def _check_size(path, start, promised, held):
         raise IDXError(f"{path}: trailing bytes: the values that the header promises end at byte {start + promised:,}, "
                        "where the end of the file was expected")
 
-# %% ../nbs/00_data.ipynb #52de5abf
+# %% ../nbs/00_data.ipynb #463703cc
 def load_idx_file(
     path:str|os.PathLike # An IDX file, plain or gzip (recognised by content, not by name)
 ) -> np.ndarray: # Its values in native byte order, writable
@@ -95,7 +95,7 @@ def load_idx_file(
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise IDXError(f"{path}: damaged gzip stream, noticed at byte {file.tell():,} of {size:,}: {error}") from None
 
-# %% ../nbs/00_data.ipynb #21d7018a
+# %% ../nbs/00_data.ipynb #1b8bbf75
 def _read_values(stream, path, dtype, shape, start, promised):
     "The `promised` bytes of values that follow the header, as an array, and proof that nothing follows them."
     values = stream.read(promised)
@@ -104,7 +104,7 @@ def _read_values(stream, path, dtype, shape, start, promised):
     except ValueError as error: raise IDXError(f"{path}: dimensions at byte 4 that NumPy cannot hold: {error}") from None
     return array.astype(dtype.newbyteorder("="), copy=False)
 
-# %% ../nbs/00_data.ipynb #fce47cd5
+# %% ../nbs/00_data.ipynb #edb5b4ea
 def _idx_header(array):
     "The bytes that precede the values of `array` in an IDX file."
     codes = {np.dtype(d).newbyteorder("="): c for c, d in _DTYPES.items()}
@@ -132,7 +132,7 @@ MIRRORS = ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/")
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
-# %% ../nbs/00_data.ipynb #d7b7dcdb
+# %% ../nbs/00_data.ipynb #d4a91229
 class FashionMNIST(NamedTuple):
     "Images and labels as uint8 arrays; train and test are the official parts and have nothing in common."
     train_images: np.ndarray # (n, 28, 28), 0 is background
@@ -140,7 +140,7 @@ class FashionMNIST(NamedTuple):
     test_images: np.ndarray # (n, 28, 28)
     test_labels: np.ndarray # (n,)
 
-# %% ../nbs/00_data.ipynb #e9d56add
+# %% ../nbs/00_data.ipynb #89eac075
 def _checked(data:FashionMNIST):
     "`data`, if its parts fit together; else a `ValueError` that names the part."
     for part, images, labels in (("train", *data[:2]), ("test", *data[2:])):
@@ -152,14 +152,14 @@ def _checked(data:FashionMNIST):
             raise ValueError(f"{part}: label {labels.max()} at index {labels.argmax()}, expected 0 to {len(CLASSES) - 1}")
     return data
 
-# %% ../nbs/00_data.ipynb #6d37cdf5
+# %% ../nbs/00_data.ipynb #45beadf9
 _SAMPLE = Path(str(files("fmnist")))/"sample"
 
 def fashion_mnist_sample() -> FashionMNIST: # 2,000 training and 500 test images
     "The first images of the real data, as shipped with the package."
     return _checked(FashionMNIST(*(load_idx_file(_SAMPLE/f"{name}.gz") for name in FILES)))
 
-# %% ../nbs/00_data.ipynb #673127c4
+# %% ../nbs/00_data.ipynb #d50d793c
 _DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 _KAGGLE = Path("/kaggle/input")
 
@@ -174,7 +174,7 @@ def _places(root):
         "the cache": cache_folder(), "Debian's package": _DEBIAN,
         "Kaggle's inputs": _KAGGLE, "torchvision's usual root": Path("data")}
 
-# %% ../nbs/00_data.ipynb #cdfd9114
+# %% ../nbs/00_data.ipynb #032fa11f
 def _find_file(folder, name):
     "The path of the IDX file `name` within `folder`, or a `FileNotFoundError`."
     if not folder.is_dir(): raise FileNotFoundError("there is no such folder")
@@ -184,7 +184,7 @@ def _find_file(folder, name):
         if path.is_file(): return path
     raise FileNotFoundError(f"{name} is not there, nor {name}.gz")
 
-# %% ../nbs/00_data.ipynb #6980bb8f
+# %% ../nbs/00_data.ipynb #62ca7328
 def _load_checked(path, name, table):
     "The array in `path`, proved to be the file `name` of `table`."
     array, (shape, digest) = load_idx_file(path), table[name]
@@ -200,7 +200,7 @@ def _load_folder(folder, table):
     paths = {name: _find_file(folder, name) for name in table}
     return _checked(FashionMNIST(*(_load_checked(path, name, table) for name, path in paths.items())))
 
-# %% ../nbs/00_data.ipynb #aa9ce9e0
+# %% ../nbs/00_data.ipynb #2bce16a2
 def _download_file(url, path, name, table):
     "Fetch `url`, prove that it is the file `name`, and only then let it become `path`."
     from urllib.request import urlopen
@@ -228,7 +228,7 @@ def _download(folder, mirrors, table):
         except (OSError, ValueError) as error: failures[mirror] = error
     return failures
 
-# %% ../nbs/00_data.ipynb #3b474aa0
+# %% ../nbs/00_data.ipynb #91c8be81
 _REMEDIES = """Three ways to help it:
   1. connect to the internet and try again: the files are downloaded into {cache};
   2. on Debian or Ubuntu: apt-get install dataset-fashion-mnist (or, in this project: make data);
@@ -255,10 +255,10 @@ def fashion_mnist(
         warnings.warn(f"Fashion-MNIST was taken from elsewhere, because these failed:\n" + "\n".join(f"  - {p}: {failures[p]}" for p in named), stacklevel=2)
     return data
 
-# %% ../nbs/00_data.ipynb #620ee2f7
+# %% ../nbs/00_data.ipynb #e00a59c0
 def debian_package():
     "Get Debian's package `dataset-fashion-mnist`: installed if we are root, else unpacked into the cache."
-    run = partial(subprocess.run, check=True, stdout=sys.stderr)
+    run = partial(subprocess.run, check=True, stdout=2) # what apt-get says is not an answer of ours: to standard error
     if os.geteuid() == 0:
         run(["apt-get", "update", "-qq"])
         run(["apt-get", "install", "-qq", "--no-install-recommends", "dataset-fashion-mnist"])
@@ -269,7 +269,7 @@ def debian_package():
         for name in FILES:
             with atomic_write(cache_folder()/f"{name}.gz") as file: file.write((Path(folder)/_DEBIAN.relative_to("/")/f"{name}.gz").read_bytes())
 
-# %% ../nbs/00_data.ipynb #54165e5f
+# %% ../nbs/00_data.ipynb #4ce16d64
 def fmnist_data(
     argv:list|None=None # The arguments, by default those of the command line
 ):
@@ -287,7 +287,7 @@ def fmnist_data(
         data = fashion_mnist(args.root)
     print(f"Fashion-MNIST: {len(data.train_labels):,} training and {len(data.test_labels):,} test images, content checked.")
 
-# %% ../nbs/00_data.ipynb #8e35e7bb
+# %% ../nbs/00_data.ipynb #b35f7141
 def find_duplicates(
     images:np.ndarray, # uint8 (n, ...)
     others:np.ndarray|None=None # uint8 (k, ...); by default `images` itself, where each pair counts once
@@ -300,7 +300,7 @@ def find_duplicates(
         seen.setdefault(key, []).append(i)
     return pairs if others is None else [(i, j) for j, image in enumerate(others) for i in seen.get(image.tobytes(), [])]
 
-# %% ../nbs/00_data.ipynb #a8e04f43
+# %% ../nbs/00_data.ipynb #6a113b4c
 def show_images(
     images:np.ndarray, # (n, 28, 28), any numbers
     titles:list=(), # What to write above each, if anything
@@ -325,7 +325,7 @@ def plot_samples(
     rows = np.stack([np.flatnonzero(labels == c)[:per_class] for c in range(len(CLASSES))], axis=1)
     return show_images(images[rows.ravel()], CLASSES, columns=len(CLASSES))
 
-# %% ../nbs/00_data.ipynb #d031192b
+# %% ../nbs/00_data.ipynb #b682f54f
 def plot_class_means(
     images:np.ndarray, # uint8 (n, 28, 28)
     labels:np.ndarray # (n,)
@@ -333,7 +333,7 @@ def plot_class_means(
     "The mean image of each class."
     return show_images([images[labels == c].mean(axis=0) for c in range(len(CLASSES))], CLASSES, columns=len(CLASSES))
 
-# %% ../nbs/00_data.ipynb #801666b9
+# %% ../nbs/00_data.ipynb #f7fd9f40
 def plot_class_balance(
     labels:np.ndarray, # (n,)
     ax=None # matplotlib axes to draw on; by default new ones
@@ -358,7 +358,7 @@ def plot_pixel_histogram(
     ax.set(yscale="log", xlabel="pixel value (0 is background)", ylabel="share of pixels (%)", title=f"{100*share[0]:.0f} % of pixels are 0")
     return ax
 
-# %% ../nbs/00_data.ipynb #2a5b1494
+# %% ../nbs/00_data.ipynb #9b4a109a
 _PURPOSES = ("split", "initialization", "order", "dropout", "augmentation")
 
 def random_generator(
@@ -370,7 +370,7 @@ def random_generator(
     if purpose not in _PURPOSES: raise ValueError(f"purpose {purpose!r} is unknown, expected one of {', '.join(_PURPOSES)}")
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_PURPOSES.index(purpose), *key)))
 
-# %% ../nbs/00_data.ipynb #5c78d708
+# %% ../nbs/00_data.ipynb #49de1262
 def train_valid_split(
     labels:np.ndarray, # (n,) classes
     valid_fraction:float=0.2, # Share of each class to set aside, more than 0 and less than 1
@@ -385,7 +385,7 @@ def train_valid_split(
         is_valid[members[:round(valid_fraction*len(members))]] = True
     return np.flatnonzero(~is_valid), np.flatnonzero(is_valid)
 
-# %% ../nbs/00_data.ipynb #11de0345
+# %% ../nbs/00_data.ipynb #56ca6205
 class Batches:
     "Pairs (inputs, labels) of `batch_size` images; iterating again gives the next epoch."
     def __init__(self,
@@ -417,7 +417,7 @@ class Batches:
             rows = order[start:start + self.batch_size]
             yield self.prepare(self.images[rows]), self.labels[rows]
 
-# %% ../nbs/00_data.ipynb #fa020ad0
+# %% ../nbs/00_data.ipynb #4f9b706d
 def flatten_images(
     images:np.ndarray # uint8 (m, 28, 28)
 ) -> np.ndarray: # float32 (m, 784), 0 to 1
@@ -439,7 +439,7 @@ def mlp_batches(
             Batches(images[valid], labels[valid], flatten_images, 1000),
             Batches(data.test_images, data.test_labels.astype(np.int64), flatten_images, 1000))
 
-# %% ../nbs/00_data.ipynb #3f9282b1
+# %% ../nbs/00_data.ipynb #8d552b80
 def original_transform():
     "The original report's preprocessing of one image (section 2.2), as a torchvision transform."
     from torchvision import transforms
@@ -451,7 +451,7 @@ def normalise_images(
     "The same for a whole batch at once, in the same bits."
     return images.unsqueeze(1).float().div_(255).sub_(0.5).div_(0.5)
 
-# %% ../nbs/00_data.ipynb #b151914b
+# %% ../nbs/00_data.ipynb #93179a58
 def cnn_batches(
     data:FashionMNIST, # The full set or the sample
     batch_size:int=64, # Images in a training batch

@@ -14,7 +14,7 @@ import numpy as np
 
 from .data import CLASSES, show_images
 
-# %% ../nbs/01_metrics.ipynb #cbc7d450
+# %% ../nbs/01_metrics.ipynb #3c6db76a
 def confusion_matrix(
     labels:np.ndarray, # (n,) true classes
     predictions:np.ndarray, # (n,) predicted classes
@@ -29,7 +29,7 @@ def confusion_matrix(
     pairs = labels.astype(np.int64)*classes + predictions
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
-# %% ../nbs/01_metrics.ipynb #0523f5fb
+# %% ../nbs/01_metrics.ipynb #b0f0c5b5
 def class_scores(
     confusion:np.ndarray # (classes, classes), row: true, column: predicted
 ) -> tuple: # Three float64 arrays (classes,): precision, recall, F1
@@ -40,7 +40,7 @@ def class_scores(
     recall = hits/np.maximum(true, 1)
     return precision, recall, 2*hits/np.maximum(true + predicted, 1)
 
-# %% ../nbs/01_metrics.ipynb #bf3c0467
+# %% ../nbs/01_metrics.ipynb #2aaf4d3e
 def cross_entropy(
     labels:np.ndarray, # (n,) true classes
     probabilities:np.ndarray # (n, classes), each row sums to 1
@@ -49,7 +49,7 @@ def cross_entropy(
     p = probabilities[np.arange(len(labels)), labels]
     return float(-np.log(np.maximum(p, np.finfo(p.dtype).tiny)).mean(dtype=np.float64))
 
-# %% ../nbs/01_metrics.ipynb #47893f02
+# %% ../nbs/01_metrics.ipynb #5a7a8221
 @dataclass(frozen=True)
 class Scores:
     "What a model achieves on some images; fractions from 0 to 1, averages over classes where a class has one each."
@@ -89,7 +89,7 @@ class Scores:
         return (f"accuracy {self.accuracy:.2%}, precision {self.precision:.2%}, recall {self.recall:.2%}, "
                 f"F1 {self.f1:.2%}, loss {self.loss:.4f} on {np.sum(self.confusion):,} images")
 
-# %% ../nbs/01_metrics.ipynb #76c99491
+# %% ../nbs/01_metrics.ipynb #6ddc55d2
 @dataclass(frozen=True)
 class Epoch:
     "One epoch of training."
@@ -130,7 +130,7 @@ class History:
         "The record that `to_dict` came from."
         return cls(tuple(Epoch(**epoch) for epoch in fields["epochs"]))
 
-# %% ../nbs/01_metrics.ipynb #d6ec2dd1
+# %% ../nbs/01_metrics.ipynb #2e2e21b8
 def plot_history(
     histories:dict # Name of the run -> `History`
 ): # The matplotlib figure
@@ -152,7 +152,7 @@ def plot_history(
     loss.legend(fontsize=8)
     return fig
 
-# %% ../nbs/01_metrics.ipynb #b4808665
+# %% ../nbs/01_metrics.ipynb #e841da4f
 def plot_confusion(
     scores:Scores, # Whose matrix to draw
     title:str="", # What to write above
@@ -171,7 +171,7 @@ def plot_confusion(
     ax.tick_params(labelsize=8)
     return ax
 
-# %% ../nbs/01_metrics.ipynb #8f0bc91e
+# %% ../nbs/01_metrics.ipynb #67a54de1
 class Mistake(NamedTuple):
     "A wrong prediction."
     index: int # Which image
