@@ -152,7 +152,7 @@ def plot_history(
     loss.legend(fontsize=8)
     return fig
 
-# %% ../nbs/01_metrics.ipynb #e841da4f
+# %% ../nbs/01_metrics.ipynb #407503ab
 def plot_confusion(
     scores:Scores, # Whose matrix to draw
     title:str="", # What to write above
@@ -164,7 +164,7 @@ def plot_confusion(
     counts = np.array(scores.confusion)
     percent = 100*counts/np.maximum(counts.sum(axis=1, keepdims=True), 1)
     ax = ax or plt.subplots(figsize=(5.6, 4.8), layout="constrained")[1]
-    text = np.where(percent >= 0.5, np.char.mod("%.0f", percent), "")
+    text = np.where(percent > 0.5, np.char.mod("%.0f", percent), "")
     sns.heatmap(percent, annot=text, fmt="", cmap="Greys", vmin=0, vmax=100, cbar=False, linewidths=0.5, square=True,
                 xticklabels=CLASSES, yticklabels=CLASSES, annot_kws={"size": 8}, ax=ax)
     ax.set(xlabel="predicted", ylabel="true", title=title)

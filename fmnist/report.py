@@ -54,7 +54,7 @@ def table_html(
     body = "".join(f'<tr><th scope="row">{html.escape(str(row[0]))}</th>{cells("td", row[1:])}</tr>' for row in rows)
     return f'<div class="wide"><table><thead><tr>{cells("th", header)}</tr></thead><tbody>{body}</tbody></table></div>'
 
-# %% ../nbs/05_report.ipynb #33ef98be
+# %% ../nbs/05_report.ipynb #fb619c66
 def scores_table(
     results:list # Of `Result`
 ) -> str: # HTML
@@ -63,10 +63,10 @@ def scores_table(
     for result in results:
         scores, theirs = result.scores, original[result.trial.arm]
         images = int(np.sum(scores.confusion))
-        rows.append([f"{result.trial.arm}, this run", f"{100*scores.accuracy:.2f} ± {100*half_width(scores.accuracy, images):.2f}",
-                     *(f"{100*score:.2f}" for score in (scores.precision, scores.recall, scores.f1)), f"{scores.loss:.3f}", len(result.history.epochs)])
-        rows.append([f"{result.trial.arm}, original report", theirs["accuracy"], theirs["precision"], theirs["recall"], theirs["f1"], "–", theirs["epochs"]])
-    return table_html(["Test set", "Accuracy (%)", "Precision (%)", "Recall (%)", "F1 (%)", "Loss (nats)", "Epochs"], rows)
+        rows.append([f"{result.trial.arm}, this run", len(result.history.epochs), f"{100*scores.accuracy:.2f} ± {100*half_width(scores.accuracy, images):.2f}",
+                     *(f"{100*score:.2f}" for score in (scores.precision, scores.recall, scores.f1)), f"{scores.loss:.3f}"])
+        rows.append([f"{result.trial.arm}, original report", theirs["epochs"], theirs["accuracy"], theirs["precision"], theirs["recall"], theirs["f1"], "–"])
+    return table_html(["Test set", "Epochs", "Accuracy (%)", "Precision (%)", "Recall (%)", "F1 (%)", "Loss (nats)"], rows)
 
 def provenance_table(
     results:list # Of `Result`
