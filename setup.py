@@ -30,7 +30,7 @@ setup(
     ],
     python_requires=f">={c['min_python']}",
     packages=find_packages(include=["fmnist", "fmnist.*"]),
-    package_data={"fmnist": ["sample/*.gz", "*.json", "*.jsonl"]},
+    package_data={"fmnist": ["sample/*", "*.json", "*.jsonl"]},
     install_requires=c["requirements"].split(),
     extras_require={"dev": c["dev_requirements"].split()},
     entry_points={"console_scripts": c["console_scripts"].split(), "nbdev": [f"{c['lib_name']}={c['lib_name']}._modidx:d"]},

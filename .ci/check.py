@@ -19,7 +19,7 @@ import tokenize
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PICTURE_LIMIT = 60_000  # bytes of one stored PNG
+PICTURE_LIMIT = 50_000  # bytes of one stored PNG
 settings = configparser.ConfigParser(delimiters=["="])
 settings.read(ROOT / "settings.ini", encoding="utf-8")
 PACKAGE = settings["DEFAULT"]["lib_path"]
@@ -101,10 +101,12 @@ def check_cells():
         lost = [line for line in cells[0]["source"].splitlines() if line.strip() and not re.match(r"# |> |- \w+:", line)]
         if lost or not cells[0]["source"].startswith("# "):
             problems.append(f"{name}, cell 0 must be `# Title` and one line `> sentence`, no more: nbdev drops the rest; move it to a cell of its own")
+        if f"    %pip install -q git+{settings['DEFAULT']['git_url']}\n" not in f"{cells[1]['source']}\n":
+            problems.append(f"{name}, cell 1 must install the package where it is missing, from {settings['DEFAULT']['git_url']}: copy it from nbs/index.ipynb")
         for number, cell in ((number, cell) for number, cell in enumerate(cells) if cell["cell_type"] == "code"):
             if re.search(r"^\s*(?:from|import)\s+nbdev\b", cell["source"], flags=re.M):
                 problems.append(f"{name}, cell {number} imports nbdev, which a reader does not have: delete the import")
-            kinds = {type(node) for node in ast.walk(ast.parse(re.sub(r"^\s*[%!].*", "", cell["source"], flags=re.M)))}
+            kinds = {type(node) for node in ast.walk(ast.parse(re.sub(r"^(\s*)[%!].*", r"\1pass", cell["source"], flags=re.M)))}
             if re.search(r"^#\|\s*export\s*$", cell["source"], flags=re.M) and kinds & {ast.FunctionDef, ast.ClassDef}:
                 problems.append(f"{name}, cell {number} defines a name under `#| export`, which hides its code on the site: write `#| exports`")
             if not re.search(r"^#\|\s*(?:export|eval:\s*false)", cell["source"], flags=re.M):

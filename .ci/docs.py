@@ -136,7 +136,10 @@ def broken_links(site, readme, config):
 
 def build_site(config, readme):
     "Render every page, and check all of them; the folder of the finished site."
-    from smalldocs.site import build
+    try:
+        from smalldocs.site import build
+    except ModuleNotFoundError:
+        sys.exit("The site needs Python 3.11 or newer, for smalldocs. Name one: make clean && make docs PYTHON=python3.12")
 
     built = build(prepare(config), quiet=True)
     finish(built.out, config)

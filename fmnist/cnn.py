@@ -6,15 +6,15 @@
 __all__ = ['BEST_CNN', 'SECTION_3_CNN', 'feature_sizes', 'CNNModel', 'default_device', 'faster_dtype', 'train', 'validate',
            'predict_proba', 'fit', 'evaluate']
 
-# %% ../nbs/03_cnn.ipynb #e6aa5ce2
+# %% ../nbs/03_cnn.ipynb #00ae455a
 import math, time
+from contextlib import nullcontext
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from .data import atomic_write
+from .data import atomic_write, random_generator
 from .metrics import Epoch, History, Scores
 
 # %% ../nbs/03_cnn.ipynb #e5808017
@@ -43,7 +43,9 @@ def _check_choice(what, value, allowed):
     "Refuse a `value` that is not among `allowed`, and say which are."
     if value not in allowed: raise ValueError(f"{what} is {value!r}, expected one of {', '.join(map(repr, allowed))}")
 
-# %% ../nbs/03_cnn.ipynb #00ac33e7
+# %% ../nbs/03_cnn.ipynb #43d450e8
+def _torch_seed(seed, purpose): return int(random_generator(seed, purpose).integers(2**63)) # PyTorch wants a number, not a generator
+
 def _initialize(model, method, generator):
     "Draw all weights of `model` anew with `method`; biases become zero, batch normalisation is left alone."
     draw = {"he": lambda w: nn.init.kaiming_normal_(w, nonlinearity="relu", generator=generator),
@@ -55,7 +57,7 @@ def _initialize(model, method, generator):
             draw[method](layer.weight)
             nn.init.zeros_(layer.bias)
 
-# %% ../nbs/03_cnn.ipynb #c5ce2a9a
+# %% ../nbs/03_cnn.ipynb #70cf7c40
 class CNNModel(nn.Module):
     "Convolutions with batch normalisation, ReLU and pooling, then fully connected layers; by default the original report's best (7.2.2)."
     def __init__(self,
@@ -74,6 +76,7 @@ class CNNModel(nn.Module):
         if len(set(lengths.values())) > 1: raise ValueError(f"one entry for each convolution is needed in all of {lengths}")
         if not 0 <= dropout < 1: raise ValueError(f"dropout is {dropout}, expected at least 0 and less than 1: it is the probability of dropping")
         _check_choice("pooling", pooling, _POOLING)
+        if unknown := set(pool_after) - set(range(1, len(channels) + 1)): raise ValueError(f"pool_after names {sorted(unknown)}, expected numbers from 1 to {len(channels)}")
         width = feature_sizes(kernel_sizes, strides, paddings, pool_after)[-1]
         with torch.random.fork_rng(devices=[]):
             super().__init__()
@@ -84,8 +87,8 @@ class CNNModel(nn.Module):
             sizes = (channels[-1]*width**2, *hidden)
             layers = [layer for a, b in zip(sizes, hidden) for layer in (nn.Dropout(dropout), nn.Linear(a, b), nn.ReLU())]
             self.features, self.classifier = maps, nn.Sequential(nn.Flatten(), *layers, nn.Linear(sizes[-1], 10))
-        _initialize(self, initialization, torch.Generator().manual_seed(seed))
-        self.to(memory_format=torch.channels_last) # a fifth faster on the CPU
+        _initialize(self, initialization, torch.Generator().manual_seed(_torch_seed(seed, "initialization")))
+        self.to(memory_format=torch.channels_last) # the CPU's convolutions are faster so
 
     def forward(self,
         x # float (m, 1, 28, 28)
@@ -93,19 +96,22 @@ class CNNModel(nn.Module):
         "Unnormalised log-probabilities of the ten classes."
         return self.classifier(self.features(x))
 
-# %% ../nbs/03_cnn.ipynb #73c12ac4
-BEST_CNN = {} # section 7.2.2: the defaults
+# %% ../nbs/03_cnn.ipynb #a81d005a
+BEST_CNN = dict(channels=(64, 192, 384, 256, 256), kernel_sizes=(3, 3, 3, 3, 3), strides=(1, 1, 1, 1, 1), paddings=(1, 1, 1, 1, 1),
+                pooling="max", initialization="he", dropout=0.2, hidden=(256, 256), pool_after=(1, 2, 5)) # section 7.2.2, and the defaults
 SECTION_3_CNN = dict(kernel_sizes=(5, 5, 1, 1, 1), paddings=(0, 0, 0, 0, 0), hidden=(), pool_after=(1, 2, 4, 5))
 
-# %% ../nbs/03_cnn.ipynb #ba89052a
+# %% ../nbs/03_cnn.ipynb #3d36721a
 def default_device() -> torch.device: # CUDA, then Apple's MPS, then the CPU
     "The fastest kind of device at hand."
     if torch.cuda.is_available(): return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
+def _device_of(model): return next(model.parameters()).device
+
 def _autocast(model, dtype):
     "The context in which convolutions of `model` compute in `dtype`; None means as they are."
-    return torch.autocast(next(model.parameters()).device.type, dtype, enabled=dtype is not None)
+    return nullcontext() if dtype is None else torch.autocast(_device_of(model).type, dtype)
 
 def faster_dtype(
     model:nn.Module, # The network, on its device
@@ -114,20 +120,22 @@ def faster_dtype(
     "Time a step of training in each precision and return the faster; `model` is left as it was."
     def seconds(dtype):
         times = []
-        for _ in range(4):
-            start = time.perf_counter()
-            with _autocast(model, dtype): loss = model(x).float().square().mean()
-            torch.autograd.grad(loss, list(model.parameters()))[0].sum().item() # .item() waits for the device
-            times.append(time.perf_counter() - start)
+        try:
+            for _ in range(4):
+                start = time.perf_counter()
+                with _autocast(model, dtype): loss = model(x).float().square().mean()
+                torch.autograd.grad(loss, list(model.parameters()))[0].sum().item() # .item() waits for the device
+                times.append(time.perf_counter() - start)
+        except RuntimeError:
+            if dtype is None: raise
+            return math.inf # this device cannot
         return min(times[1:])
     state = {name: buffer.clone() for name, buffer in model.named_buffers()} # a step moves batch normalisation's averages
     with torch.random.fork_rng(): dtype = min((None, torch.bfloat16), key=seconds)
     model.load_state_dict(state, strict=False)
     return dtype
 
-# %% ../nbs/03_cnn.ipynb #3be14af8
-def _device_of(model): return next(model.parameters()).device
-
+# %% ../nbs/03_cnn.ipynb #b2ad117b
 def train(
     model:nn.Module, # Maps images to logits; changed in place
     train_loader, # Sized iterable of (float images (m, 1, 28, 28), int64 labels (m,))
@@ -152,9 +160,10 @@ def train(
             sums += torch.stack([loss.detach()*len(y), (logits.argmax(1) == y).sum()])
             count += len(y)
             if step % 100 == 0: bar.set_postfix(loss=f"{sums[0].item()/count:.4f}")
+    if not count: raise ValueError("train_loader gave no batch")
     return tuple((sums/count).tolist())
 
-# %% ../nbs/03_cnn.ipynb #3a0de52c
+# %% ../nbs/03_cnn.ipynb #6ac09ebd
 @torch.no_grad()
 def _logits(model, loader, dtype=None):
     "Logits and labels of all images of `loader`, on the model's device."
@@ -168,7 +177,7 @@ def validate(
     criterion, # Loss of (logits, labels)
     dtype=None # torch.bfloat16 for mixed precision
 ) -> tuple: # Loss and accuracy (0 to 1)
-    "Judge a model without training it."
+    "Judge a model without training it; it stays in evaluation mode."
     logits, labels = _logits(model, val_loader, dtype)
     return criterion(logits, labels).item(), (logits.argmax(1) == labels).float().mean().item()
 
@@ -177,10 +186,10 @@ def predict_proba(
     loader, # Iterable of (images, labels)
     dtype=None # torch.bfloat16 for mixed precision
 ) -> np.ndarray: # float32 (n, 10), each row sums to 1
-    "Predicted probabilities of all images, in the loader's order."
+    "Predicted probabilities of all images, in the loader's order; the model stays in evaluation mode."
     return _logits(model, loader, dtype)[0].softmax(1).cpu().numpy()
 
-# %% ../nbs/03_cnn.ipynb #22eaf155
+# %% ../nbs/03_cnn.ipynb #a8fd9119
 def fit(
     model:nn.Module, # Changed in place; afterwards it is the epoch with the lowest validation loss
     train_loader, # Sized iterable of (images, labels)
@@ -194,11 +203,12 @@ def fit(
     progress:bool=False # Show progress bars with the time left, and a line for each epoch?
 ) -> History: # One record an epoch
     "Train with Adam and keep the best model by validation loss (section 4 of the original report)."
+    if epochs < 1: raise ValueError(f"epochs is {epochs}, expected at least 1")
     criterion, history = nn.CrossEntropyLoss(), History()
     if dtype == "auto": dtype = faster_dtype(model.train(), next(iter(val_loader))[0][:64].to(_device_of(model)))
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        torch.manual_seed(_torch_seed(seed, "dropout"))
         for epoch in range(1, epochs + 1):
             start = time.perf_counter()
             train_scores = train(model, train_loader, criterion, optimizer, epoch, dtype, progress)

@@ -9,8 +9,8 @@ __all__ = ['FILES', 'MIRRORS', 'CLASSES', 'atomic_write', 'IDXError', 'load_idx_
            'random_generator', 'train_valid_split', 'Batches', 'flatten_images', 'mlp_batches', 'original_transform',
            'normalise_images', 'cnn_batches']
 
-# %% ../nbs/00_data.ipynb #419827e8
-import argparse, gzip, hashlib, math, os, struct, subprocess, sys, tempfile, warnings, zlib
+# %% ../nbs/00_data.ipynb #24d63fad
+import argparse, gzip, hashlib, math, os, struct, subprocess, sys, tempfile, time, warnings, zlib
 from contextlib import contextmanager
 from functools import partial
 from importlib.resources import files
@@ -95,14 +95,16 @@ def load_idx_file(
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise IDXError(f"{path}: damaged gzip stream, noticed at byte {file.tell():,} of {size:,}: {error}") from None
 
-# %% ../nbs/00_data.ipynb #1b8bbf75
+# %% ../nbs/00_data.ipynb #ce848bcb
 def _read_values(stream, path, dtype, shape, start, promised):
     "The `promised` bytes of values that follow the header, as an array, and proof that nothing follows them."
-    values = stream.read(promised)
-    _check_size(path, start, promised, len(values) + len(stream.read(1)))
-    try: array = np.ndarray(shape, dtype, bytearray(values))
+    values, held = bytearray(promised), 0
+    while held < promised and (count := stream.readinto(memoryview(values)[held:])): held += count
+    _check_size(path, start, promised, held + len(stream.read(1)))
+    try: array = np.ndarray(shape, dtype, values)
     except ValueError as error: raise IDXError(f"{path}: dimensions at byte 4 that NumPy cannot hold: {error}") from None
-    return array.astype(dtype.newbyteorder("="), copy=False)
+    native = dtype.newbyteorder("=")
+    return array if dtype == native else array.byteswap(inplace=True).view(native)
 
 # %% ../nbs/00_data.ipynb #edb5b4ea
 def _idx_header(array):
@@ -159,32 +161,31 @@ def fashion_mnist_sample() -> FashionMNIST: # 2,000 training and 500 test images
     "The first images of the real data, as shipped with the package."
     return _checked(FashionMNIST(*(load_idx_file(_SAMPLE/f"{name}.gz") for name in FILES)))
 
-# %% ../nbs/00_data.ipynb #d50d793c
+# %% ../nbs/00_data.ipynb #5cb6bb2f
 _DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 _KAGGLE = Path("/kaggle/input")
 
 def cache_folder() -> Path: # Not necessarily there yet
     "Where downloads are kept, in the XDG manner."
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home()/".cache")/"fmnist"
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))/"fmnist"
 
 def _places(root):
     "What each place is called, and its folder, in the order of search."
-    named = {"the argument `root`": root, "$FMNIST_DATA": os.environ.get("FMNIST_DATA") or None}
-    return {what: Path(folder).expanduser() for what, folder in named.items() if folder is not None} | {
+    named = {"the argument `root`": root, "$FMNIST_DATA": os.environ.get("FMNIST_DATA")} # an empty one counts as not named
+    return {what: Path(folder) for what, folder in named.items() if folder} | {
         "the cache": cache_folder(), "Debian's package": _DEBIAN,
         "Kaggle's inputs": _KAGGLE, "torchvision's usual root": Path("data")}
 
-# %% ../nbs/00_data.ipynb #032fa11f
-def _find_file(folder, name):
-    "The path of the IDX file `name` within `folder`, or a `FileNotFoundError`."
+# %% ../nbs/00_data.ipynb #e9301425
+def _candidates(folder, name):
+    "The files within `folder` that may be the IDX file `name`; a `FileNotFoundError` if there is none."
     if not folder.is_dir(): raise FileNotFoundError("there is no such folder")
     here = (folder/sub/(name + suffix) for sub in ("", "FashionMNIST/raw") for suffix in ("", ".gz"))
     below = (path for suffix in ("", ".gz") for path in sorted(folder.rglob(name + suffix))) if folder == _KAGGLE else ()
-    for path in (*here, *below):
-        if path.is_file(): return path
+    if found := [path for path in (*here, *below) if path.is_file()]: return found
     raise FileNotFoundError(f"{name} is not there, nor {name}.gz")
 
-# %% ../nbs/00_data.ipynb #62ca7328
+# %% ../nbs/00_data.ipynb #1529d8de
 def _load_checked(path, name, table):
     "The array in `path`, proved to be the file `name` of `table`."
     array, (shape, digest) = load_idx_file(path), table[name]
@@ -195,12 +196,19 @@ def _load_checked(path, name, table):
         raise ValueError(f"{path}: this is not Fashion-MNIST: SHA-256 of the content is {content.hexdigest()}, expected {digest}")
     return array
 
+def _load_first(paths, name, table):
+    "The first of `paths` that is the file `name`; if none is, the error of the last."
+    for path in paths:
+        try: return _load_checked(path, name, table)
+        except (OSError, ValueError) as failure: error = failure
+    raise error
+
 def _load_folder(folder, table):
     "The four arrays of `table` from `folder`, or an error that says why not."
-    paths = {name: _find_file(folder, name) for name in table}
-    return _checked(FashionMNIST(*(_load_checked(path, name, table) for name, path in paths.items())))
+    paths = {name: _candidates(folder, name) for name in table} # all four, before any is read
+    return _checked(FashionMNIST(*(_load_first(paths[name], name, table) for name in table)))
 
-# %% ../nbs/00_data.ipynb #2bce16a2
+# %% ../nbs/00_data.ipynb #9ca52e92
 def _download_file(url, path, name, table):
     "Fetch `url`, prove that it is the file `name`, and only then let it become `path`."
     from urllib.request import urlopen
@@ -218,17 +226,24 @@ def _download_file(url, path, name, table):
 
 def _download(folder, mirrors, table):
     "Fetch what `folder` lacks from the first of `mirrors` that has it; return why each of the others failed."
+    from http.client import HTTPException
     failures = {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for stale in folder.glob(".*.tmp"): # what a killed download left; a younger one may still be growing
+            if stale.stat().st_mtime < time.time() - 3600: stale.unlink(missing_ok=True)
+        if not os.access(folder, os.W_OK): raise PermissionError("it cannot be written to, so nothing was downloaded")
+    except OSError as error: return {f"the cache ({folder})": error}
     for mirror in mirrors:
         try:
             for name in table:
                 try: _load_checked(path := folder/f"{name}.gz", name, table)
                 except (OSError, ValueError): _download_file(f"{mirror}{name}.gz", path, name, table)
             return failures
-        except (OSError, ValueError) as error: failures[mirror] = error
+        except (OSError, ValueError, HTTPException) as error: failures[mirror] = f"{type(error).__name__}: {error}"
     return failures
 
-# %% ../nbs/00_data.ipynb #91c8be81
+# %% ../nbs/00_data.ipynb #c70ae69b
 _REMEDIES = """Three ways to help it:
   1. connect to the internet and try again: the files are downloaded into {cache};
   2. on Debian or Ubuntu: apt-get install dataset-fashion-mnist (or, in this project: make data);
@@ -243,7 +258,7 @@ def fashion_mnist(
     "Find Fashion-MNIST on this machine or download it; a `FileNotFoundError` lists every place tried and the remedies."
     failures, places = {}, _places(root)
     def load(what):
-        try: return _load_folder(places[what], table)
+        try: return _load_folder(Path(os.path.expanduser(places[what])), table)
         except (OSError, ValueError) as error: failures[f"{what} ({places[what]})"] = error
     data = next((data for what in places if (data := load(what))), None)
     if data is None:
@@ -255,13 +270,16 @@ def fashion_mnist(
         warnings.warn(f"Fashion-MNIST was taken from elsewhere, because these failed:\n" + "\n".join(f"  - {p}: {failures[p]}" for p in named), stacklevel=2)
     return data
 
-# %% ../nbs/00_data.ipynb #e00a59c0
+# %% ../nbs/00_data.ipynb #c40cb997
 def debian_package():
     "Get Debian's package `dataset-fashion-mnist`: installed if we are root, else unpacked into the cache."
     run = partial(subprocess.run, check=True, stdout=2) # what apt-get says is not an answer of ours: to standard error
     if os.geteuid() == 0:
-        run(["apt-get", "update", "-qq"])
-        run(["apt-get", "install", "-qq", "--no-install-recommends", "dataset-fashion-mnist"])
+        install = ["apt-get", "install", "-qq", "--no-install-recommends", "dataset-fashion-mnist"]
+        try: run(install)
+        except subprocess.CalledProcessError: # most likely the package lists are missing or old
+            run(["apt-get", "update", "-qq"])
+            run(install)
         return
     with tempfile.TemporaryDirectory() as folder:
         run(["apt-get", "download", "dataset-fashion-mnist"], cwd=folder)
@@ -269,7 +287,7 @@ def debian_package():
         for name in FILES:
             with atomic_write(cache_folder()/f"{name}.gz") as file: file.write((Path(folder)/_DEBIAN.relative_to("/")/f"{name}.gz").read_bytes())
 
-# %% ../nbs/00_data.ipynb #4ce16d64
+# %% ../nbs/00_data.ipynb #2b49bd42
 def fmnist_data(
     argv:list|None=None # The arguments, by default those of the command line
 ):
@@ -282,9 +300,10 @@ def fmnist_data(
     except FileNotFoundError as error:
         if not args.debian: sys.exit(str(error))
         print("The download did not work; turning to Debian's package dataset-fashion-mnist.", file=sys.stderr)
-        try: debian_package()
+        try:
+            debian_package()
+            data = fashion_mnist(args.root)
         except (OSError, subprocess.CalledProcessError) as failure: sys.exit(f"{error}\nDebian's package: {failure}")
-        data = fashion_mnist(args.root)
     print(f"Fashion-MNIST: {len(data.train_labels):,} training and {len(data.test_labels):,} test images, content checked.")
 
 # %% ../nbs/00_data.ipynb #b35f7141
@@ -300,12 +319,12 @@ def find_duplicates(
         seen.setdefault(key, []).append(i)
     return pairs if others is None else [(i, j) for j, image in enumerate(others) for i in seen.get(image.tobytes(), [])]
 
-# %% ../nbs/00_data.ipynb #6a113b4c
+# %% ../nbs/00_data.ipynb #853339ae
 def show_images(
     images:np.ndarray, # (n, 28, 28), any numbers
     titles:list=(), # What to write above each, if anything
     columns:int=10, # Images in a row
-    size:float=0.65 # Width of one image, inches
+    size:float=0.56 # Width of one image, inches
 ): # The matplotlib figure
     "A grid of grey images, dark on white as in the original report."
     import matplotlib.pyplot as plt

@@ -49,7 +49,7 @@ def cross_entropy(
     p = probabilities[np.arange(len(labels)), labels]
     return float(-np.log(np.maximum(p, np.finfo(p.dtype).tiny)).mean(dtype=np.float64))
 
-# %% ../nbs/01_metrics.ipynb #5a7a8221
+# %% ../nbs/01_metrics.ipynb #94834e71
 @dataclass(frozen=True)
 class Scores:
     "What a model achieves on some images; fractions from 0 to 1, averages over classes where a class has one each."
@@ -72,7 +72,7 @@ class Scores:
             raise ValueError(f"the probabilities of image {np.isfinite(probabilities).all(axis=1).argmin()} are not finite")
         confusion = confusion_matrix(labels, probabilities.argmax(axis=1), probabilities.shape[1])
         averages = (float(score.mean()) for score in class_scores(confusion))
-        return cls(confusion.trace()/len(labels), *averages, cross_entropy(labels, probabilities), tuple(map(tuple, confusion.tolist())))
+        return cls(float(confusion.trace()/len(labels)), *averages, cross_entropy(labels, probabilities), tuple(map(tuple, confusion.tolist())))
 
     def to_dict(self) -> dict: # Ready for JSON
         "The fields as a dictionary."
@@ -89,7 +89,7 @@ class Scores:
         return (f"accuracy {self.accuracy:.2%}, precision {self.precision:.2%}, recall {self.recall:.2%}, "
                 f"F1 {self.f1:.2%}, loss {self.loss:.4f} on {np.sum(self.confusion):,} images")
 
-# %% ../nbs/01_metrics.ipynb #6ddc55d2
+# %% ../nbs/01_metrics.ipynb #bf7278af
 @dataclass(frozen=True)
 class Epoch:
     "One epoch of training."
@@ -111,7 +111,8 @@ class History:
 
     @property
     def best(self):
-        "The epoch with the lowest validation loss."
+        "The epoch with the lowest validation loss; a `ValueError` if there is none."
+        if not self.epochs: raise ValueError("the history has no epochs yet")
         return min(self.epochs, key=lambda epoch: epoch.valid_loss)
 
     @property
@@ -130,14 +131,14 @@ class History:
         "The record that `to_dict` came from."
         return cls(tuple(Epoch(**epoch) for epoch in fields["epochs"]))
 
-# %% ../nbs/01_metrics.ipynb #2e2e21b8
+# %% ../nbs/01_metrics.ipynb #16d75409
 def plot_history(
     histories:dict # Name of the run -> `History`
 ): # The matplotlib figure
     "Loss and accuracy over the epochs: training dashed, validation solid, best epoch marked."
     import matplotlib.pyplot as plt
     import seaborn as sns
-    fig, (loss, accuracy) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    fig, (loss, accuracy) = plt.subplots(1, 2, figsize=(8.4, 3), layout="constrained")
     for (name, history), colour in zip(histories.items(), sns.color_palette("colorblind", len(histories))):
         x = [epoch.epoch for epoch in history.epochs]
         for ax, what, scale in ((loss, "loss", 1), (accuracy, "accuracy", 100)):
@@ -171,7 +172,7 @@ def plot_confusion(
     ax.tick_params(labelsize=8)
     return ax
 
-# %% ../nbs/01_metrics.ipynb #67a54de1
+# %% ../nbs/01_metrics.ipynb #c0a868a2
 class Mistake(NamedTuple):
     "A wrong prediction."
     index: int # Which image
@@ -196,5 +197,6 @@ def plot_mistakes(
     columns:int=10 # Images in a row
 ): # The matplotlib figure
     "Each mistaken image with what the model said, how certain it was, and the true class."
+    if not mistakes: raise ValueError("there are no mistakes to show")
     titles = [f"{CLASSES[m.prediction]} {m.probability:.0%}\n({CLASSES[m.label]})" for m in mistakes]
     return show_images([images[m.index] for m in mistakes], titles, columns, size=0.85)

@@ -7,17 +7,17 @@ __all__ = ['ACTIVATIONS', 'INITIALIZATIONS', 'relu', 'leaky_relu', 'tanh', 'sigm
            'one_hot', 'loss_of', 'initial_params', 'dropout_mask', 'patch', 'check', 'MLP', 'check_gradients',
            'TrainingDiverged', 'load', 'ReplicaBatches', 'replica_batches']
 
-# %% ../nbs/02_mlp.ipynb #f3bcb241
+# %% ../nbs/02_mlp.ipynb #22a9ad3a
 import importlib, json, math, os, time
 from pathlib import Path
 
 import numpy as np
 from array_api_compat import array_namespace
 
-from .data import atomic_write, random_generator
+from .data import atomic_write, mlp_batches, random_generator
 from .metrics import Epoch, History, Scores
 
-# %% ../nbs/02_mlp.ipynb #c773e8cd
+# %% ../nbs/02_mlp.ipynb #3ffb1140
 def relu(
     z # Array of any shape
 ) -> tuple: # (value, slope), each of the shape and type of z
@@ -25,6 +25,7 @@ def relu(
     slope = array_namespace(z).astype(z > 0, z.dtype)
     return z*slope, slope
 
+# %% ../nbs/02_mlp.ipynb #a4da2881
 def leaky_relu(
     z, # Array of any shape
     alpha:float=0.01 # Slope left of 0
@@ -35,7 +36,7 @@ def leaky_relu(
     slope += alpha
     return z*slope, slope
 
-# %% ../nbs/02_mlp.ipynb #2c3b284c
+# %% ../nbs/02_mlp.ipynb #a97424c1
 def tanh(
     z # Array of any shape
 ) -> tuple: # (value, slope)
@@ -43,6 +44,7 @@ def tanh(
     a = array_namespace(z).tanh(z)
     return a, 1 - a*a
 
+# %% ../nbs/02_mlp.ipynb #f044bc18
 def _sigmoid(z):
     a = array_namespace(z).tanh(0.5*z)
     a *= 0.5
@@ -56,7 +58,7 @@ def sigmoid(
     a = _sigmoid(z)
     return a, a*(1 - a)
 
-# %% ../nbs/02_mlp.ipynb #e17edcaa
+# %% ../nbs/02_mlp.ipynb #79accf54
 _ERF = ([3209.37758913846947, 377.485237685302021, 113.864154151050156, 3.16112374387056560, 0.185777706184603153],
         [2844.23683343917062, 1282.61652607737228, 244.024637934444173, 23.6012909523441209, 1])
 _ERFC = ([1230.33935479799725, 2051.07837782607147, 1712.04761263407058, 881.952221241769090, 298.635138197400131,
@@ -64,6 +66,7 @@ _ERFC = ([1230.33935479799725, 2051.07837782607147, 1712.04761263407058, 881.952
          [1230.33935480374942, 3439.36767414372164, 4362.61909014324716, 3290.79923573345963, 1621.38957456669019,
           537.181101862009858, 117.693950891312499, 15.7449261107098347, 1])
 
+# %% ../nbs/02_mlp.ipynb #6c120ea2
 def _ratio(x, coefficients):
     "One polynomial over another at x, both by Horner's rule."
     top, bottom = (np.polynomial.polynomial.polyval(x, c) for c in coefficients)
@@ -75,7 +78,7 @@ def _erf(x):
     far = np.sign(x)*(1 - np.exp(-size*size)*_ratio(size, _ERFC))
     return np.where(size < 0.46875, x*_ratio(size*size, _ERF), far).astype(x.dtype)
 
-# %% ../nbs/02_mlp.ipynb #aefe8f05
+# %% ../nbs/02_mlp.ipynb #e687f9df
 def gelu_exact(
     z # Array of any shape
 ) -> tuple: # (value, slope)
@@ -85,7 +88,7 @@ def gelu_exact(
     a = z*Phi
     return a, Phi + z*xp.exp(-0.5*z*z)*(1/math.sqrt(2*math.pi))
 
-# %% ../nbs/02_mlp.ipynb #95369049
+# %% ../nbs/02_mlp.ipynb #9ebd9c24
 def gelu(
     z # Array of any shape
 ) -> tuple: # (value, slope)
@@ -107,10 +110,10 @@ def gelu(
     slope += h
     return a, slope
 
-# %% ../nbs/02_mlp.ipynb #0a56b536
+# %% ../nbs/02_mlp.ipynb #b99a3f42
 ACTIVATIONS = dict(relu=relu, leaky_relu=leaky_relu, tanh=tanh, sigmoid=sigmoid, gelu=gelu, gelu_exact=gelu_exact)
 
-# %% ../nbs/02_mlp.ipynb #53f03a19
+# %% ../nbs/02_mlp.ipynb #3a6f6d1b
 def log_softmax(
     z # (..., classes)
 ): # Array of the same shape
@@ -119,7 +122,7 @@ def log_softmax(
     z = z - xp.max(z, axis=-1, keepdims=True)
     return z - xp.log(xp.sum(xp.exp(z), axis=-1, keepdims=True))
 
-# %% ../nbs/02_mlp.ipynb #8b7dca57
+# %% ../nbs/02_mlp.ipynb #f61b67da
 def one_hot(
     labels, # (..., m) whole numbers from 0
     log_p # (..., m, classes): gives the number of classes and the type
@@ -129,6 +132,7 @@ def one_hot(
     classes = xp.arange(log_p.shape[-1], device=labels.device if hasattr(labels, "device") else None)
     return xp.astype(labels[..., None] == classes, log_p.dtype)
 
+# %% ../nbs/02_mlp.ipynb #55cf51fd
 def loss_of(
     log_p, # (..., m, classes)
     y # (..., m, classes), each row sums to 1
@@ -137,13 +141,14 @@ def loss_of(
     xp = array_namespace(log_p)
     return -xp.sum(log_p*y, axis=(-2, -1))/log_p.shape[-2]
 
-# %% ../nbs/02_mlp.ipynb #e9d3fa2d
+# %% ../nbs/02_mlp.ipynb #8b0fef65
 INITIALIZATIONS = dict(
     random=lambda draw, n_in, n_out, random_scale: random_scale*draw.standard_normal((n_in, n_out)),
     he=lambda draw, n_in, n_out, _: math.sqrt(2/n_in)*draw.standard_normal((n_in, n_out)),
     glorot=lambda draw, n_in, n_out, _: math.sqrt(1/n_in)*draw.standard_normal((n_in, n_out)),
     xavier=lambda draw, n_in, n_out, _: math.sqrt(6/(n_in + n_out))*draw.uniform(-1, 1, (n_in, n_out)))
 
+# %% ../nbs/02_mlp.ipynb #53c7726c
 def initial_params(
     sizes:list, # n_0, n_1, ...: input size and units of each layer
     initialization:str="random", # One of `INITIALIZATIONS`
@@ -157,18 +162,18 @@ def initial_params(
         params[f"b{i}"] = np.zeros(n_out)
     return params
 
-# %% ../nbs/02_mlp.ipynb #fa3f76a4
+# %% ../nbs/02_mlp.ipynb #4c51a2e4
 def dropout_mask(
     generators:list, # One `np.random.Generator` for each network
     shape:tuple, # (m, units)
     dropout:float # Probability of dropping, 0 to less than 1, in steps of 1/65536
 ) -> np.ndarray: # float32 (networks, m, units): 0 or 1/(1 - dropout)
     "What to multiply a layer's output with."
-    drop = min(round(65536*dropout), 65535) # of 65536
-    kept = np.stack([generator.integers(0, 65536, shape, np.uint16) >= drop for generator in generators])
-    return kept*np.float32(65536/(65536 - drop))
+    n, drop = math.prod(shape), min(round(65536*dropout), 65535) # of 65536
+    draws = [g.bit_generator.random_raw(-(-n//4)).view(np.uint16)[:n] for g in generators] # four out of 64 random bits
+    return (np.stack(draws) >= drop).reshape(-1, *shape)*np.float32(65536/(65536 - drop))
 
-# %% ../nbs/02_mlp.ipynb #719b2616
+# %% ../nbs/02_mlp.ipynb #4e1cd222
 def patch(
     f # Function whose first parameter is `self:SomeClass`
 ): # f
@@ -178,7 +183,7 @@ def patch(
     setattr(cls, f.__name__, f)
     return f
 
-# %% ../nbs/02_mlp.ipynb #818ec102
+# %% ../nbs/02_mlp.ipynb #2141a712
 def check(
     allowed:bool, # Is `given` good?
     argument:str, # Its name
@@ -188,6 +193,7 @@ def check(
     "Raise a `ValueError` that says what is wrong, unless `allowed`."
     if not allowed: raise ValueError(f"{argument} is {given!r}, expected {expected}")
 
+# %% ../nbs/02_mlp.ipynb #2051fbd5
 def _whole(value, least=1): return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
 
 def _number(value): return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and math.isfinite(value)
@@ -203,6 +209,7 @@ def _check_network(input_size, layers, activations, initialization, random_scale
     check(initialization in INITIALIZATIONS, "initialization", initialization, f"one of {', '.join(INITIALIZATIONS)}")
     check(_number(random_scale) and random_scale > 0, "random_scale", random_scale, "a number above 0")
 
+# %% ../nbs/02_mlp.ipynb #7174c77e
 def _check_training(dropout, learning_rate, seed, dtype):
     check(_number(dropout) and 0 <= dropout < 1, "dropout", dropout, "a probability of dropping, 0 <= dropout < 1")
     check(_number(learning_rate) and learning_rate > 0, "learning_rate", learning_rate, "a number above 0")
@@ -210,7 +217,7 @@ def _check_training(dropout, learning_rate, seed, dtype):
     check(len(seeds) and all(_whole(s, 0) for s in seeds), "seed", seed, "a whole number of at least 0, or a list of them")
     check(dtype in ("float32", "float64"), "dtype", dtype, "float32 or float64")
 
-# %% ../nbs/02_mlp.ipynb #768e166c
+# %% ../nbs/02_mlp.ipynb #69eb9cdd
 class MLP:
     "A multi-layer perceptron with softmax output, trained by stochastic gradient descent on the cross-entropy."
     def __init__(self,
@@ -235,7 +242,7 @@ class MLP:
         self._place()
         self._initialize()
 
-# %% ../nbs/02_mlp.ipynb #5373b740
+# %% ../nbs/02_mlp.ipynb #dba05b3f
 @patch
 def _place(self:MLP):
     self.xp = importlib.import_module("array_api_compat." + self.config["library"])
@@ -244,6 +251,7 @@ def _place(self:MLP):
 @patch
 def _array(self:MLP, value, dtype=None): return self.xp.asarray(value, dtype=dtype or self.dtype, device=self.device)
 
+# %% ../nbs/02_mlp.ipynb #44a8f81d
 @patch
 def _initialize(self:MLP):
     c, many = self.config, isinstance(self.config["seed"], (list, tuple))
@@ -253,6 +261,7 @@ def _initialize(self:MLP):
     self.epoch, self.records, self.many = 0, [[] for _ in self.seeds], many
     self.start_epoch(0)
 
+# %% ../nbs/02_mlp.ipynb #386b77b6
 @patch
 def start_epoch(self:MLP,
     number:int # From 0
@@ -260,7 +269,7 @@ def start_epoch(self:MLP,
     "Rewind the dropout masks to the start of that epoch, which is a pure function of seed and number."
     self.generators = [random_generator(seed, "dropout", number) for seed in self.seeds]
 
-# %% ../nbs/02_mlp.ipynb #05674b94
+# %% ../nbs/02_mlp.ipynb #f1803b26
 @patch
 def forward(self:MLP,
     x, # (m, input_size), or (networks, m, input_size) if each gets its own
@@ -280,15 +289,15 @@ def forward(self:MLP,
             if training: self.cache[-1][1] = slope
     return self.xp.exp(self.log_p)
 
-# %% ../nbs/02_mlp.ipynb #4dc06689
+# %% ../nbs/02_mlp.ipynb #21d5413f
 @patch
 def _input(self:MLP, x):
-    x = self._array(x)
-    size = self.config["input_size"]
-    check(x.ndim in (2, 3) and x.shape[-1] == size, "the shape of x", tuple(x.shape), f"(m, {size}), or ({len(self.seeds)}, m, {size}) for {len(self.seeds)} networks")
-    check(x.ndim == 2 or (self.many and x.shape[0] == len(self.seeds)), "the shape of x", tuple(x.shape), f"one batch, or one for each of {len(self.seeds)} networks")
+    x, size, r = self._array(x), self.config["input_size"], len(self.seeds)
+    fits = x.ndim == 2 or (x.ndim == 3 and self.many and x.shape[0] == r)
+    check(fits and x.shape[-1] == size, "the shape of x", tuple(x.shape), f"(m, {size})" + self.many*f" or ({r}, m, {size})")
     return x
 
+# %% ../nbs/02_mlp.ipynb #25d920a8
 @patch
 def _drop(self:MLP, a, slope):
     if not self.dropout: return
@@ -297,9 +306,10 @@ def _drop(self:MLP, a, slope):
     a *= mask
     slope *= mask
 
-# %% ../nbs/02_mlp.ipynb #2893ed52
+# %% ../nbs/02_mlp.ipynb #6e170357
 def _transposed(a): return array_namespace(a).matrix_transpose(a)
 
+# %% ../nbs/02_mlp.ipynb #dccac1b9
 @patch
 def backward(self:MLP,
     labels, # (m,) classes, or (m, classes) distributions; with a leading axis if x had one
@@ -317,7 +327,7 @@ def backward(self:MLP,
         if i: dz = da*self.cache[i - 1][1]
     return grads | ({"dx": da} if input_gradient else {})
 
-# %% ../nbs/02_mlp.ipynb #ccc4756d
+# %% ../nbs/02_mlp.ipynb #2ee57a2d
 @patch
 def _target(self:MLP, labels):
     check(bool(self.cache), "the last forward", "without training=True", "forward(x, training=True) before backward")
@@ -325,12 +335,13 @@ def _target(self:MLP, labels):
     labels = xp.asarray(labels, device=self.device)
     if labels.ndim and labels.shape[-1] == shape[-1] and xp.isdtype(labels.dtype, "real floating"): return xp.astype(labels, self.dtype)
     check(xp.isdtype(labels.dtype, "integral"), "the type of labels", str(labels.dtype), "whole numbers")
-    check(tuple(labels.shape) in (tuple(shape[-2:-1]), tuple(shape[:-1])), "the shape of labels", tuple(labels.shape), f"{tuple(shape[-2:-1])}, one for each image")
+    one = tuple(shape[-2:-1])
+    check(tuple(labels.shape) in (one, tuple(shape[:-1])), "the shape of labels", tuple(labels.shape), f"{one}, one for each image")
     low, high = int(xp.min(labels)), int(xp.max(labels))
     check(0 <= low <= high < shape[-1], "the range of labels", (low, high), f"within 0 to {shape[-1] - 1}")
     return one_hot(labels, self.log_p)
 
-# %% ../nbs/02_mlp.ipynb #1993fcd9
+# %% ../nbs/02_mlp.ipynb #0a80e955
 @patch
 def update_params(self:MLP,
     grads:dict # dW0, db0, ... as `backward` returns them; they are used up
@@ -341,7 +352,20 @@ def update_params(self:MLP,
             grads["d" + name] *= self.learning_rate
             self.params[name] -= grads["d" + name]
 
-# %% ../nbs/02_mlp.ipynb #0ac6d825
+# %% ../nbs/02_mlp.ipynb #41da6679
+def _quotients(loss, values, epsilon):
+    "(loss(v + epsilon) - loss(v - epsilon))/(2 epsilon) for each number v of the array `values`, which is changed and restored."
+    q = np.zeros(tuple(values.shape))
+    for at in np.ndindex(q.shape):
+        v = float(values[at])
+        values[at] = v + epsilon
+        above = loss()
+        values[at] = v - epsilon
+        q[at] = (above - loss())/(2*epsilon)
+        values[at] = v
+    return q
+
+# %% ../nbs/02_mlp.ipynb #839cecee
 def check_gradients(
     mlp:MLP, # In float64, else rounding hides everything
     x, # (m, input_size); also checked
@@ -354,22 +378,15 @@ def check_gradients(
         mlp.start_epoch(0)
         mlp.forward(x, training=True)
         return float(loss_of(mlp.log_p, mlp._target(labels)))
-    def quotient(values, at):
-        v, sides = values[at], []
-        for side in (epsilon, -epsilon):
-            values[at] = v + side
-            sides.append(loss())
-        values[at] = v
-        return (sides[0] - sides[1])/(2*epsilon)
     loss()
     grads, errors = mlp.backward(labels), {}
     for name, values in {**mlp.params, "x": x}.items():
-        q = np.reshape([quotient(values, at) for at in np.ndindex(tuple(values.shape))], values.shape)
+        q = _quotients(loss, values, epsilon)
         g = np.asarray(grads["d" + name])
         errors[name] = float(np.linalg.norm(g - q)/(np.linalg.norm(g) + np.linalg.norm(q)))
     return errors
 
-# %% ../nbs/02_mlp.ipynb #1fe52443
+# %% ../nbs/02_mlp.ipynb #52213ed5
 @patch
 def step(self:MLP,
     x, # (m, input_size)
@@ -382,6 +399,7 @@ def step(self:MLP,
     self.update_params(grads)
     return loss, right
 
+# %% ../nbs/02_mlp.ipynb #36c96f8f
 @patch
 def _judge(self:MLP, y):
     xp = self.xp
@@ -389,10 +407,11 @@ def _judge(self:MLP, y):
     return tuple(np.atleast_1d(np.asarray(v.cpu() if hasattr(v, "cpu") else v, np.float64))
                  for v in (loss_of(self.log_p, y), xp.sum(xp.astype(right, self.dtype), axis=-1)))
 
+# %% ../nbs/02_mlp.ipynb #857495dd
 class TrainingDiverged(ArithmeticError):
     "The loss became NaN or infinite; the network is as it was at the start of that epoch."
 
-# %% ../nbs/02_mlp.ipynb #1b190e61
+# %% ../nbs/02_mlp.ipynb #f4b42bff
 @patch
 def _train_epoch(self:MLP, batches):
     number, totals, count = self.epoch, 0, 0
@@ -407,7 +426,7 @@ def _train_epoch(self:MLP, batches):
     check(count > 0, "train_batches", batches, "at least one batch")
     return totals/count
 
-# %% ../nbs/02_mlp.ipynb #768ee968
+# %% ../nbs/02_mlp.ipynb #8fb39c43
 @patch
 def _validate(self:MLP, batches):
     totals, count = 0, 0
@@ -419,12 +438,13 @@ def _validate(self:MLP, batches):
     check(count > 0, "val_batches", batches, "at least one batch")
     return totals/count
 
-# %% ../nbs/02_mlp.ipynb #5371159e
+# %% ../nbs/02_mlp.ipynb #4027f3ba
 @patch
 def state(self:MLP) -> dict: # Name -> array
     "Copies of all arrays that training changes."
     return {name: self.xp.asarray(value, copy=True) for name, value in self.params.items()}
 
+# %% ../nbs/02_mlp.ipynb #7d0590d7
 @patch
 def set_state(self:MLP,
     state:dict # What `state` returned, here or for a network of the same shape
@@ -435,7 +455,7 @@ def set_state(self:MLP,
     check(given == expected, "the state", given, f"arrays of shapes {expected}")
     self.params = {name: self.xp.asarray(self._array(state[name]), copy=True) for name in self.params}
 
-# %% ../nbs/02_mlp.ipynb #5d6b84af
+# %% ../nbs/02_mlp.ipynb #65644cb6
 @patch
 def train(self:MLP,
     train_batches, # Gives (x, labels); see `fmnist.data.Batches`
@@ -459,7 +479,7 @@ def train(self:MLP,
         if checkpoint: self.save(checkpoint)
     return self.history
 
-# %% ../nbs/02_mlp.ipynb #26e015f5
+# %% ../nbs/02_mlp.ipynb #7eb23c89
 @patch
 def _record(self:MLP, trained, valid, seconds, verbose):
     self.epoch += 1
@@ -469,6 +489,7 @@ def _record(self:MLP, trained, valid, seconds, verbose):
     if self.many: print(f"mean of {len(self.records)} networks: ", end="")
     print(Epoch(self.epoch, *map(float, trained.mean(axis=1)), *map(float, valid.mean(axis=1)), seconds), flush=True)
 
+# %% ../nbs/02_mlp.ipynb #cbcf1b84
 @patch
 def _history(self:MLP):
     histories = [History(tuple(record)) for record in self.records]
@@ -476,7 +497,7 @@ def _history(self:MLP):
 
 MLP.history = property(_history, doc="The `History` of all epochs so far; a list of them for many networks.")
 
-# %% ../nbs/02_mlp.ipynb #da3bffc2
+# %% ../nbs/02_mlp.ipynb #7aa9ce2f
 @patch
 def predict_proba(self:MLP,
     x # (n, input_size)
@@ -487,6 +508,7 @@ def predict_proba(self:MLP,
     p = self.xp.concat(parts, axis=-2)
     return np.asarray(p.cpu() if hasattr(p, "cpu") else p)
 
+# %% ../nbs/02_mlp.ipynb #6df31348
 @patch
 def predict(self:MLP,
     x # (n, input_size)
@@ -494,6 +516,7 @@ def predict(self:MLP,
     "The most probable class of each input."
     return self.predict_proba(x).argmax(axis=-1)
 
+# %% ../nbs/02_mlp.ipynb #b2d2996d
 @patch
 def evaluate(self:MLP,
     batches # Gives (x, labels)
@@ -505,7 +528,7 @@ def evaluate(self:MLP,
     if not self.many: return Scores.from_probabilities(labels, p)
     return [Scores.from_probabilities(labels[r] if labels.ndim == 2 else labels, p[r]) for r in range(len(p))]
 
-# %% ../nbs/02_mlp.ipynb #32eae9e9
+# %% ../nbs/02_mlp.ipynb #4872ff50
 @patch
 def save(self:MLP,
     path # File to write, usually *.npz
@@ -516,6 +539,7 @@ def save(self:MLP,
     text = json.dumps(dict(config=self.config, records=records, began=getattr(self, "began", 0)))
     with atomic_write(path) as file: np.savez(file, about=np.array(text), **arrays)
 
+# %% ../nbs/02_mlp.ipynb #952f8a11
 def _read(path):
     with np.load(path, allow_pickle=False) as file: arrays = dict(file)
     check("about" in arrays, "the file", str(path), "one that MLP.save has written")
@@ -527,6 +551,7 @@ def _restore(self:MLP, about, arrays):
     self.records = [list(History.from_dict(record).epochs) for record in about["records"]]
     self.epoch = len(self.records[0])
 
+# %% ../nbs/02_mlp.ipynb #7b8c022a
 @patch
 def _resume(self:MLP, path):
     about, arrays = _read(path)
@@ -537,20 +562,21 @@ def _resume(self:MLP, path):
     self.began = about["began"]
     self._restore(about, arrays)
 
-# %% ../nbs/02_mlp.ipynb #2142fd2d
+# %% ../nbs/02_mlp.ipynb #3f8be970
 def load(
     path, # What `save` has written
+    kind:type=MLP, # The class that has written it
     **changed # `library` or `device`, to continue elsewhere
-) -> MLP: # As it was
-    "Read a network back."
+): # The network as it was
+    "Read a network back; also as a class method, `MLP.load(path)`."
     about, arrays = _read(path)
-    mlp = MLP(**about["config"] | changed)
+    mlp = kind(**about["config"] | changed)
     mlp._restore(about, arrays)
     return mlp
 
-MLP.load = staticmethod(load)
+MLP.load = classmethod(lambda kind, path, **changed: load(path, kind, **changed))
 
-# %% ../nbs/02_mlp.ipynb #edc2504d
+# %% ../nbs/02_mlp.ipynb #7b81b018
 class ReplicaBatches:
     "Several sources of batches as one: inputs (networks, m, ...), labels (networks, m)."
     def __init__(self,
@@ -573,6 +599,7 @@ class ReplicaBatches:
         for group in zip(*iterators):
             yield tuple(array_namespace(values[0]).stack(values) for values in zip(*group))
 
+# %% ../nbs/02_mlp.ipynb #7447a826
 def replica_batches(
     data, # `FashionMNIST`
     seeds:list, # One for each network: decides its split and its order

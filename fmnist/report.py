@@ -6,7 +6,7 @@
 __all__ = ['original_report', 'half_width', 'figure_html', 'table_html', 'scores_table', 'provenance_table', 'write_report',
            'fmnist_report']
 
-# %% ../nbs/05_report.ipynb #9879b76a
+# %% ../nbs/05_report.ipynb #2abf046d
 import argparse, base64, html, io, json, math, sys
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from .data import FashionMNIST, atomic_write, fashion_mnist, fashion_mnist_sample, plot_samples
-from .experiments import BUDGETS, read_results, report_trials
+from .experiments import BUDGETS, _seed, read_results, report_trials
 from .metrics import plot_confusion, plot_history, plot_mistakes
 
 # %% ../nbs/05_report.ipynb #823b2a77
@@ -98,22 +98,22 @@ def _page(title, sections):
     return (f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
             f"<title>{title}</title><style>{_STYLE}</style></head><body><main><h1>{title}</h1>{body}</main></body></html>\n")
 
-# %% ../nbs/05_report.ipynb #ffcbc007
+# %% ../nbs/05_report.ipynb #9e2b3730
 def _intro(results):
     "What the page is, and what its numbers can and cannot say."
     epochs = " and ".join(f"the {r.trial.arm} for {len(r.history.epochs)} epoch{'s'*(len(r.history.epochs) > 1)}" for r in results)
     text = (f"Ten kinds of clothes, 28 × 28 grey pixels each: which is it? Two networks were trained on Fashion-MNIST, {epochs}: a multi-layer perceptron "
             "whose every gradient is derived by hand, and a convolutional network. Beside them stand the numbers of the report that this project started from.")
     shorter = [r.trial.arm for r in results if len(r.history.epochs) < original_report()[r.trial.arm]["epochs"]]
-    if shorter: text += f" The original trained for 20 epochs; here the {' and '.join(shorter)} had fewer, and cannot be held against it."
+    if shorter: text += f" The {' and '.join(shorter)} had fewer epochs than in the original report: those numbers are not comparable."
     if any(r.trial.data == "sample" for r in results): text += " These runs saw only the small sample of the data: they show that everything works, and nothing else."
     return f"<p>{text}</p>"
 
 def _mistakes_html(result, data):
     "The most certain mistakes of one result as a figure."
-    worst = result.mistakes[:10]
+    if not (worst := result.mistakes[:10]): return f"<p>The {html.escape(result.trial.arm)} made none.</p>"
     said = ", ".join(f"{m.probability:.0%}" for m in worst)
-    return figure_html(plot_mistakes(data.test_images, worst, columns=5), f"Ten test images that the {result.trial.arm} got wrong with certainty {said}",
+    return figure_html(plot_mistakes(data.test_images, worst, columns=5), f"{len(worst)} test images that the {result.trial.arm} got wrong, with certainty {said}",
                        f"{result.trial.arm}: what it said and how certain it was; the true class in brackets.")
 
 # %% ../nbs/05_report.ipynb #444d8a23
@@ -142,14 +142,14 @@ def write_report(
     with atomic_write(path) as file: file.write(page.encode())
     return Path(path)
 
-# %% ../nbs/05_report.ipynb #746b94f7
+# %% ../nbs/05_report.ipynb #34bb3529
 def fmnist_report(
     argv:list|None=None # The arguments, by default those of the command line
 ):
     "Console script `fmnist_report`: write the page from the results that `fmnist_run` has left."
     parser = argparse.ArgumentParser(prog="fmnist_report", description="Write the report page from the results of fmnist_run.")
     parser.add_argument("--budget", choices=BUDGETS, default="quick", help="which results to show (default: quick)")
-    parser.add_argument("--seed", type=int, default=0, help="random seed of the results (default: 0)")
+    parser.add_argument("--seed", type=_seed, default=0, help="random seed of the results (default: 0)")
     parser.add_argument("--folder", default="runs", help="where fmnist_run put them (default: runs)")
     parser.add_argument("--output", default="report/index.html", help="the page to write (default: report/index.html)")
     args = parser.parse_args(argv)

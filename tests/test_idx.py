@@ -31,7 +31,7 @@ def test_arbitrary_bytes(tmp_path, content, packed):
 
 
 @many
-@given(head=st.sampled_from([8, 9, 11, 12, 13, 14]), dims=st.lists(st.integers(0, 2**32 - 1), max_size=80), tail=st.binary(max_size=100), packed=st.booleans())
+@given(head=st.sampled_from([8, 9, 11, 12, 13, 14]), dims=st.lists(st.integers(0, 3) | st.integers(0, 2**32 - 1), max_size=80) | st.lists(st.integers(0, 3), max_size=4), tail=st.binary(max_size=100), packed=st.booleans())
 def test_arbitrary_headers(tmp_path, head, dims, tail, packed):
     content = struct.pack(f">HBB{len(dims)}I", 0, head, len(dims), *dims) + tail
     array = load(tmp_path / "file", gzip.compress(content) if packed else content)

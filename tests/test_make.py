@@ -20,7 +20,8 @@ def project(tmp_path):
 
 
 def make(project, *words):
-    alone = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}  # these tests run under make
+    ours = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "CONSTRAINTS", "PYTHON", "BUDGET", "SEED"}  # these tests run under make
+    alone = {name: value for name, value in os.environ.items() if name not in ours}
     return subprocess.run(["make", *words], cwd=project, capture_output=True, text=True, env=alone)
 
 
@@ -35,12 +36,12 @@ def python(project, **answers):
 
 def test_no_python(project):
     answer = make(project, "report", "PYTHON=python9")
-    assert answer.returncode and "python9 was not found. Install Python 3.10 to 3.13" in answer.stderr
+    assert answer.returncode and "python9 was not found. Install Python 3.10 or newer" in answer.stderr
 
 
 def test_old_python(project):
     answer = make(project, "report", python(project, version_info=1))
-    assert answer.returncode and "Python 3.9.1 is too old; Python 3.10 to 3.13 is needed" in answer.stderr
+    assert answer.returncode and "Python 3.9.1 is too old; 3.10 or newer is needed" in answer.stderr
 
 
 def test_no_venv_module(project):
