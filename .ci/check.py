@@ -101,8 +101,9 @@ def check_cells():
         lost = [line for line in cells[0]["source"].splitlines() if line.strip() and not re.match(r"# |> |- \w+:", line)]
         if lost or not cells[0]["source"].startswith("# "):
             problems.append(f"{name}, cell 0 must be `# Title` and one line `> sentence`, no more: nbdev drops the rest; move it to a cell of its own")
-        if f"    %pip install -q git+{settings['DEFAULT']['git_url']}\n" not in f"{cells[1]['source']}\n":
-            problems.append(f"{name}, cell 1 must install the package where it is missing, from {settings['DEFAULT']['git_url']}: copy it from nbs/index.ipynb")
+        install = f"%pip install -q git+{settings['DEFAULT']['git_url']}"
+        if not any(cell["source"].endswith(install) for cell in cells):
+            problems.append(f"{name} does not install the package where it is missing: copy that cell from nbs/index.ipynb, with `{install}`")
         for number, cell in ((number, cell) for number, cell in enumerate(cells) if cell["cell_type"] == "code"):
             if re.search(r"^\s*(?:from|import)\s+nbdev\b", cell["source"], flags=re.M):
                 problems.append(f"{name}, cell {number} imports nbdev, which a reader does not have: delete the import")
