@@ -32,7 +32,7 @@ setup(
     packages=find_packages(include=["fmnist", "fmnist.*"]),
     package_data={"fmnist": ["sample/*", "*.json", "*.jsonl"]},
     install_requires=c["requirements"].split(),
-    extras_require={"dev": c["dev_requirements"].split()},
+    extras_require={extra: c[f"{extra}_requirements"].split() for extra in ("dev", "bench")},
     entry_points={"console_scripts": c["console_scripts"].split(), "nbdev": [f"{c['lib_name']}={c['lib_name']}._modidx:d"]},
     zip_safe=False,
 )
