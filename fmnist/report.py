@@ -79,15 +79,15 @@ def provenance_table(
             *([name.capitalize(), *(machine[name] for machine in machines)] for name in machines[0]), ["Finished (UTC)", *(result.finished for result in results)]]
     return table_html(["", *(result.trial.arm for result in results)], rows)
 
-# %% ../nbs/05_report.ipynb #fd965649
+# %% ../nbs/05_report.ipynb #35538125
 _STYLE = """
 :root { color-scheme: light dark; --soft: #8884; }
-body { font: 17px/1.6 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 17px/1.6 system-ui, sans-serif; max-width: 49rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { line-height: 1.2; margin-bottom: 0; } h2 { margin-top: 2.5rem; }
 figure { margin: 1.5rem 0; } figcaption { font-size: .85em; opacity: .8; margin-top: .4rem; }
 img { max-width: 100%; height: auto; background: white; border-radius: 4px; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .85em; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--soft); text-align: right; white-space: nowrap; }
+th, td { padding: .3rem .55rem; border-bottom: 1px solid var(--soft); text-align: right; white-space: nowrap; }
 th:first-child { text-align: left; font-weight: 600; } thead th { border-bottom-width: 2px; vertical-align: bottom; }
 @media print { body { max-width: none; font-size: 11pt; color: black; background: white; } figure, table { break-inside: avoid; } }
 """
