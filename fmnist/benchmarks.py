@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['NETWORKS', 'CONTENDERS', 'set_threads', 'measure', 'peak_memory', 'machine', 'table', 'plot_growth', 'fmnist_bench']
 
-# %% ../nbs/06_benchmarks.ipynb #bbcc7b64
-import argparse, os, platform, statistics, subprocess, sys, time
+# %% ../nbs/06_benchmarks.ipynb #1b5de9bf
+import argparse, importlib.util, os, platform, statistics, subprocess, sys, time
 
 import numpy as np
 
 from .data import fashion_mnist, fashion_mnist_sample, mlp_batches
-from .mlp import MLP, check, initial_params
+from .mlp import MLP, initial_params
 
 # %% ../nbs/06_benchmarks.ipynb #43657581
 NETWORKS = {"baseline": [256, 128, 64], "largest": [1024, 512, 256, 128, 64]}
@@ -171,7 +171,7 @@ def plot_growth(
     axes[0].legend()
     return fig
 
-# %% ../nbs/06_benchmarks.ipynb #b9dc41b7
+# %% ../nbs/06_benchmarks.ipynb #fbb66fda
 def fmnist_bench(
     argv=None # Arguments, by default those of the command line
 ):
@@ -182,7 +182,7 @@ def fmnist_bench(
     parser.add_argument("--rounds", type=int, default=9, help="turns of each contender")
     parser.add_argument("--sample", action="store_true", help="use the package's sample instead of the full data")
     options = parser.parse_args(argv)
-    try: import sklearn, torch, threadpoolctl
-    except ModuleNotFoundError as error: sys.exit(f"{error}: install what fmnist_bench compares with: pip install 'fmnist[bench]'")
+    if missing := [name for name in ("sklearn", "threadpoolctl") if not importlib.util.find_spec(name)]:
+        sys.exit(f"fmnist_bench needs {' and '.join(missing)}: pip install 'fmnist[bench]'")
     print(machine())
     for line in table(fashion_mnist_sample() if options.sample else fashion_mnist(), options.threads, options.rounds): print(line, flush=True)

@@ -243,7 +243,7 @@ def _download(folder, mirrors, table):
         except (OSError, ValueError, HTTPException) as error: failures[mirror] = f"{type(error).__name__}: {error}"
     return failures
 
-# %% ../nbs/00_data.ipynb #c70ae69b
+# %% ../nbs/00_data.ipynb #13466e03
 _REMEDIES = """Three ways to help it:
   1. connect to the internet and try again: the files are downloaded into {cache};
   2. on Debian or Ubuntu: apt-get install dataset-fashion-mnist (or, in this project: make data);
@@ -267,7 +267,7 @@ def fashion_mnist(
     tried = "\n".join(f"  - {place}: {error}" for place, error in failures.items())
     if data is None: raise FileNotFoundError(f"Fashion-MNIST was not found. Tried:\n{tried}\n{_REMEDIES.format(cache=places['the cache'])}")
     if named := [place for place in failures if place.startswith(("the argument", "$FMNIST_DATA"))]:
-        warnings.warn(f"Fashion-MNIST was taken from elsewhere, because these failed:\n" + "\n".join(f"  - {p}: {failures[p]}" for p in named), stacklevel=2)
+        warnings.warn("Fashion-MNIST was taken from elsewhere, because these failed:\n" + "\n".join(f"  - {p}: {failures[p]}" for p in named), stacklevel=2)
     return data
 
 # %% ../nbs/00_data.ipynb #c40cb997

@@ -4,17 +4,19 @@
 
 # %% auto #0
 __all__ = ['BASELINE_MLP', 'CNN_TRAINING', 'BUDGETS', 'Trial', 'describe_machine', 'Result', 'run_trial', 'append_result',
-           'read_results', 'run_trials', 'report_trials', 'fmnist_run', 'published_results']
+           'read_results', 'run_trials', 'report_trials', 'report_parser', 'fmnist_run', 'published_results']
 
-# %% ../nbs/04_experiments.ipynb #1d14d2dc
+# %% ../nbs/04_experiments.ipynb #480fbdfb
 import argparse, hashlib, json, os, platform, sys, warnings
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
+from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from . import cnn
 from .data import FashionMNIST, cnn_batches, fashion_mnist, fashion_mnist_sample, mlp_batches
@@ -43,12 +45,11 @@ class Trial:
         "12 hexadecimal digits that identify the trial."
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
 
-# %% ../nbs/04_experiments.ipynb #ed5a5342
+# %% ../nbs/04_experiments.ipynb #5be78345
 def describe_machine(
     device="cpu" # Where the model computed
 ) -> dict: # Strings and numbers, ready for JSON
     "Device, processor, cores, and the versions that decide what comes out."
-    import torch
     device = torch.device(device)
     cpu = Path("/proc/cpuinfo")
     names = [line.split(":")[1].strip() for line in cpu.read_text().splitlines() if line.startswith("model name")] if cpu.exists() else []
@@ -120,7 +121,7 @@ def run_trial(
     return Result(trial, history, Scores.from_probabilities(data.test_labels, probabilities), find_mistakes(data.test_labels, probabilities),
                   parameters, precision, describe_machine(device), datetime.now(timezone.utc).isoformat(timespec="seconds"))
 
-# %% ../nbs/04_experiments.ipynb #d8a4962a
+# %% ../nbs/04_experiments.ipynb #94978f50
 def append_result(
     path, # The file, made if missing
     result:Result # What to add
@@ -128,9 +129,10 @@ def append_result(
     "Add one line to a file of results, on the disk before this returns."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    torn = path.exists() and path.stat().st_size and path.read_bytes()[-1:] != b"\n"
-    with open(path, "a", encoding="utf-8") as file:
-        file.write("\n"*bool(torn) + json.dumps(result.to_dict()) + "\n")
+    with open(path, "ab+") as file:
+        file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
+        torn = file.read() not in (b"", b"\n")
+        file.write(b"\n"*torn + json.dumps(result.to_dict()).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
 
@@ -147,7 +149,7 @@ def read_results(
         else: results[result.trial.digest] = result
     return results
 
-# %% ../nbs/04_experiments.ipynb #f01c9b5b
+# %% ../nbs/04_experiments.ipynb #e8b114c2
 def run_trials(
     trials, # Of `Trial`
     folder="runs", # Where `results.jsonl` is, or will be
@@ -157,13 +159,14 @@ def run_trials(
     path = Path(folder)/"results.jsonl"
     def say(what):
         if progress: print(what, flush=True)
-    done, load = read_results(path), {"full": fashion_mnist, "sample": fashion_mnist_sample}
+    done = read_results(path)
+    load = cache(lambda name: {"full": fashion_mnist, "sample": fashion_mnist_sample}[name]()) # once, and only if needed
     for number, trial in enumerate(trials, 1):
         what = f"[{number}/{len(trials)}] {trial.arm}, seed {trial.seed}, {trial.epochs} epoch{'s'*(trial.epochs > 1)}"
         if trial.digest in done: say(f"{what}: already in {path}")
         else:
             say(what)
-            done[trial.digest] = run_trial(trial, load[trial.data](), folder, progress)
+            done[trial.digest] = run_trial(trial, load(trial.data), folder, progress)
             append_result(path, done[trial.digest])
             say(f"    test: {done[trial.digest].scores}")
     return [done[trial.digest] for trial in trials]
@@ -182,21 +185,28 @@ def report_trials(
     data, mlp_epochs, cnn_epochs = BUDGETS[budget].values()
     return [Trial("MLP", "mlp", BASELINE_MLP, mlp_epochs, seed=seed, data=data), Trial("CNN", "cnn", cnn.BEST_CNN, cnn_epochs, CNN_TRAINING, seed=seed, data=data)]
 
-# %% ../nbs/04_experiments.ipynb #badd29f4
+# %% ../nbs/04_experiments.ipynb #ff153275
 def _seed(text):
     "A seed from the command line."
     if not text.isdecimal(): raise argparse.ArgumentTypeError(f"the seed is {text!r}, expected a whole number of at least 0")
     return int(text)
 
+def report_parser(
+    prog:str, # Name of the console script
+    description:str # What it does, in one sentence
+) -> argparse.ArgumentParser: # Knows --budget, --seed and --folder
+    "The arguments that say which results are meant, the same for all who write or read them."
+    parser = argparse.ArgumentParser(prog=prog, description=description)
+    parser.add_argument("--budget", choices=BUDGETS, default="quick", help="how long the training is (default: quick)")
+    parser.add_argument("--seed", type=_seed, default=0, help="random seed (default: 0)")
+    parser.add_argument("--folder", default="runs", help="where the results are kept (default: runs)")
+    return parser
+
 def fmnist_run(
     argv:list|None=None # The arguments, by default those of the command line
 ):
     "Console script `fmnist_run`: train the report's models, if that has not been done yet."
-    parser = argparse.ArgumentParser(prog="fmnist_run", description="Train the models of the report and keep the results; what is already there is not run again.")
-    parser.add_argument("--budget", choices=BUDGETS, default="quick", help="how long to train (default: quick)")
-    parser.add_argument("--seed", type=_seed, default=0, help="random seed (default: 0)")
-    parser.add_argument("--folder", default="runs", help="where results are kept (default: runs)")
-    args = parser.parse_args(argv)
+    args = report_parser("fmnist_run", "Train the models of the report and keep the results; what is already there is not run again.").parse_args(argv)
     try: run_trials(report_trials(args.budget, args.seed), args.folder, progress=True)
     except (OSError, ArithmeticError) as error: sys.exit(f"fmnist_run: {error}")
     except KeyboardInterrupt: sys.exit("\nStopped. Finished trials are kept; the same command goes on with the next.")

@@ -7,8 +7,8 @@ __all__ = ['ACTIVATIONS', 'INITIALIZATIONS', 'relu', 'leaky_relu', 'tanh', 'sigm
            'one_hot', 'loss_of', 'initial_params', 'dropout_mask', 'patch', 'check', 'MLP', 'check_gradients',
            'TrainingDiverged', 'load', 'ReplicaBatches', 'replica_batches']
 
-# %% ../nbs/02_mlp.ipynb #22a9ad3a
-import importlib, json, math, os, time
+# %% ../nbs/02_mlp.ipynb #c0084010
+import importlib, json, math, time
 from pathlib import Path
 
 import numpy as np
@@ -44,18 +44,14 @@ def tanh(
     a = array_namespace(z).tanh(z)
     return a, 1 - a*a
 
-# %% ../nbs/02_mlp.ipynb #f044bc18
-def _sigmoid(z):
-    a = array_namespace(z).tanh(0.5*z)
-    a *= 0.5
-    a += 0.5
-    return a
-
+# %% ../nbs/02_mlp.ipynb #f8c2fd20
 def sigmoid(
     z # Array of any shape
 ) -> tuple: # (value, slope)
     "1/(1 + exp(-z))."
-    a = _sigmoid(z)
+    a = array_namespace(z).tanh(0.5*z)
+    a *= 0.5
+    a += 0.5
     return a, a*(1 - a)
 
 # %% ../nbs/02_mlp.ipynb #79accf54

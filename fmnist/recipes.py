@@ -6,8 +6,8 @@
 __all__ = ['SCHEDULES', 'ABLATION', 'RECIPES', 'momentum_step', 'adam_step', 'normalise', 'normalise_back', 'sources', 'moved',
            'ModernMLP', 'ablation', 'ablation_line', 'train_recipe', 'fmnist_recipe', 'recipe_line']
 
-# %% ../nbs/02b_recipes.ipynb #002d7aeb
-import argparse, json, math, time
+# %% ../nbs/02b_recipes.ipynb #5a850f28
+import argparse, json, math
 
 import numpy as np
 

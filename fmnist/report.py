@@ -6,15 +6,15 @@
 __all__ = ['original_report', 'half_width', 'figure_html', 'table_html', 'scores_table', 'provenance_table', 'write_report',
            'fmnist_report']
 
-# %% ../nbs/05_report.ipynb #2abf046d
-import argparse, base64, html, io, json, math, sys
+# %% ../nbs/05_report.ipynb #a1692bd9
+import base64, html, io, json, math, sys
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
 from .data import FashionMNIST, atomic_write, fashion_mnist, fashion_mnist_sample, plot_samples
-from .experiments import BUDGETS, _seed, read_results, report_trials
+from .experiments import BUDGETS, read_results, report_parser, report_trials
 from .metrics import plot_confusion, plot_history, plot_mistakes
 
 # %% ../nbs/05_report.ipynb #823b2a77
@@ -142,15 +142,12 @@ def write_report(
     with atomic_write(path) as file: file.write(page.encode())
     return Path(path)
 
-# %% ../nbs/05_report.ipynb #34bb3529
+# %% ../nbs/05_report.ipynb #f285d3bd
 def fmnist_report(
     argv:list|None=None # The arguments, by default those of the command line
 ):
     "Console script `fmnist_report`: write the page from the results that `fmnist_run` has left."
-    parser = argparse.ArgumentParser(prog="fmnist_report", description="Write the report page from the results of fmnist_run.")
-    parser.add_argument("--budget", choices=BUDGETS, default="quick", help="which results to show (default: quick)")
-    parser.add_argument("--seed", type=_seed, default=0, help="random seed of the results (default: 0)")
-    parser.add_argument("--folder", default="runs", help="where fmnist_run put them (default: runs)")
+    parser = report_parser("fmnist_report", "Write the report page from the results of fmnist_run.")
     parser.add_argument("--output", default="report/index.html", help="the page to write (default: report/index.html)")
     args = parser.parse_args(argv)
     trials, done = report_trials(args.budget, args.seed), read_results(Path(args.folder)/"results.jsonl")
