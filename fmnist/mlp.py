@@ -4,52 +4,56 @@
 
 # %% auto #0
 __all__ = ['ACTIVATIONS', 'INITIALIZATIONS', 'relu', 'leaky_relu', 'tanh', 'sigmoid', 'gelu_exact', 'gelu', 'log_softmax',
-           'one_hot', 'loss_of', 'initial_params', 'dropout_mask', 'patch', 'check', 'MLP', 'check_gradients',
+           'one_hot', 'loss_of', 'initial_params', 'DroppedUnits', 'patch', 'check', 'MLP', 'check_gradients',
            'TrainingDiverged', 'load', 'ReplicaBatches', 'replica_batches']
 
-# %% ../nbs/02_mlp.ipynb #c0084010
+# %% ../nbs/02_mlp.ipynb #342ff585
 import importlib, json, math, time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, numpy as array_api_numpy
 
 from .data import atomic_write, mlp_batches, random_generator
 from .metrics import Epoch, History, Scores
 
-# %% ../nbs/02_mlp.ipynb #3ffb1140
+# %% ../nbs/02_mlp.ipynb #8a27b734
+def _namespace(a): return array_api_numpy if type(a) is np.ndarray else array_namespace(a)
+
+# %% ../nbs/02_mlp.ipynb #61fbfe95
 def relu(
     z # Array of any shape
 ) -> tuple: # (value, slope), each of the shape and type of z
     "max(0, z): equation 6."
-    slope = array_namespace(z).astype(z > 0, z.dtype)
+    slope = _namespace(z).astype(z > 0, z.dtype)
     return z*slope, slope
 
-# %% ../nbs/02_mlp.ipynb #a4da2881
+# %% ../nbs/02_mlp.ipynb #12ed0b2d
 def leaky_relu(
     z, # Array of any shape
     alpha:float=0.01 # Slope left of 0
 ) -> tuple: # (value, slope)
     "z where z >= 0, else alpha z: equation 10."
-    slope = array_namespace(z).astype(z >= 0, z.dtype)
+    slope = _namespace(z).astype(z >= 0, z.dtype)
     slope *= 1 - alpha
     slope += alpha
     return z*slope, slope
 
-# %% ../nbs/02_mlp.ipynb #a97424c1
+# %% ../nbs/02_mlp.ipynb #b889b6e6
 def tanh(
     z # Array of any shape
 ) -> tuple: # (value, slope)
     "Hyperbolic tangent: equation 7."
-    a = array_namespace(z).tanh(z)
+    a = _namespace(z).tanh(z)
     return a, 1 - a*a
 
-# %% ../nbs/02_mlp.ipynb #f8c2fd20
+# %% ../nbs/02_mlp.ipynb #e9728ebf
 def sigmoid(
     z # Array of any shape
 ) -> tuple: # (value, slope)
     "1/(1 + exp(-z))."
-    a = array_namespace(z).tanh(0.5*z)
+    a = _namespace(z).tanh(0.5*z)
     a *= 0.5
     a += 0.5
     return a, a*(1 - a)
@@ -74,33 +78,39 @@ def _erf(x):
     far = np.sign(x)*(1 - np.exp(-size*size)*_ratio(size, _ERFC))
     return np.where(size < 0.46875, x*_ratio(size*size, _ERF), far).astype(x.dtype)
 
-# %% ../nbs/02_mlp.ipynb #e687f9df
+# %% ../nbs/02_mlp.ipynb #3f71e6ea
 def gelu_exact(
     z # Array of any shape
 ) -> tuple: # (value, slope)
     "z Phi(z), with the normal distribution function Phi: equation 8."
-    xp = array_namespace(z)
+    xp = _namespace(z)
     Phi = 0.5 + 0.5*getattr(xp, "erf", _erf)(z*math.sqrt(0.5))
     a = z*Phi
     return a, Phi + z*xp.exp(-0.5*z*z)*(1/math.sqrt(2*math.pi))
 
-# %% ../nbs/02_mlp.ipynb #9ebd9c24
+# %% ../nbs/02_mlp.ipynb #1f4626db
+@cache
+def _gelu_constants(dtype):
+    c, k = math.sqrt(8/math.pi), 0.044715
+    values = 0.5*c*k, 0.5*c, 3*c*k, c, 0.5, 1.0
+    return [np.array(v, dtype) for v in values] if isinstance(dtype, np.dtype) else values
+
 def gelu(
     z # Array of any shape
 ) -> tuple: # (value, slope)
     "z sigmoid(v) with v = sqrt(8/pi) (z + 0.044715 z^3): equation 9."
-    c, k = math.sqrt(8/math.pi), 0.044715
+    half_ck, half_c, ck3, c, half, one = _gelu_constants(z.dtype)
     dv = z*z
-    v = dv*(0.5*c*k)
-    v += 0.5*c
+    v = dv*half_ck
+    v += half_c
     v *= z
-    h = array_namespace(z).tanh(v)
-    h *= 0.5
-    h += 0.5
+    h = _namespace(z).tanh(v)
+    h *= half
+    h += half
     a = z*h
-    dv *= 3*c*k
+    dv *= ck3
     dv += c
-    slope = 1 - h
+    slope = one - h
     slope *= a
     slope *= dv
     slope += h
@@ -109,33 +119,33 @@ def gelu(
 # %% ../nbs/02_mlp.ipynb #b99a3f42
 ACTIVATIONS = dict(relu=relu, leaky_relu=leaky_relu, tanh=tanh, sigmoid=sigmoid, gelu=gelu, gelu_exact=gelu_exact)
 
-# %% ../nbs/02_mlp.ipynb #3a6f6d1b
+# %% ../nbs/02_mlp.ipynb #e5cc3c77
 def log_softmax(
     z # (..., classes)
 ): # Array of the same shape
     "Logarithms of the probabilities that softmax makes of the last axis."
-    xp = array_namespace(z)
+    xp = _namespace(z)
     z = z - xp.max(z, axis=-1, keepdims=True)
-    return z - xp.log(xp.sum(xp.exp(z), axis=-1, keepdims=True))
+    z -= xp.log(xp.exp(z).sum(axis=-1)[..., None])
+    return z
 
-# %% ../nbs/02_mlp.ipynb #f61b67da
+# %% ../nbs/02_mlp.ipynb #fc1f606c
 def one_hot(
     labels, # (..., m) whole numbers from 0
     log_p # (..., m, classes): gives the number of classes and the type
 ): # (..., m, classes): 1 at the label, else 0
     "The true distribution y."
-    xp = array_namespace(log_p)
-    classes = xp.arange(log_p.shape[-1], device=labels.device if hasattr(labels, "device") else None)
+    xp = _namespace(log_p)
+    classes = np.arange(log_p.shape[-1]) if xp is array_api_numpy else xp.arange(log_p.shape[-1], device=labels.device)
     return xp.astype(labels[..., None] == classes, log_p.dtype)
 
-# %% ../nbs/02_mlp.ipynb #55cf51fd
+# %% ../nbs/02_mlp.ipynb #c83c8ddd
 def loss_of(
     log_p, # (..., m, classes)
     y # (..., m, classes), each row sums to 1
 ): # (...,): one loss for each network
     "Mean cross-entropy over the batch, in nats."
-    xp = array_namespace(log_p)
-    return -xp.sum(log_p*y, axis=(-2, -1))/log_p.shape[-2]
+    return -(log_p*y).reshape((*log_p.shape[:-2], -1)).sum(axis=-1)/log_p.shape[-2]
 
 # %% ../nbs/02_mlp.ipynb #8b0fef65
 INITIALIZATIONS = dict(
@@ -158,16 +168,35 @@ def initial_params(
         params[f"b{i}"] = np.zeros(n_out)
     return params
 
-# %% ../nbs/02_mlp.ipynb #4c51a2e4
-def dropout_mask(
-    generators:list, # One `np.random.Generator` for each network
-    shape:tuple, # (m, units)
-    dropout:float # Probability of dropping, 0 to less than 1, in steps of 1/65536
-) -> np.ndarray: # float32 (networks, m, units): 0 or 1/(1 - dropout)
-    "What to multiply a layer's output with."
-    n, drop = math.prod(shape), min(round(65536*dropout), 65535) # of 65536
-    draws = [g.bit_generator.random_raw(-(-n//4)).view(np.uint16)[:n] for g in generators] # four out of 64 random bits
-    return (np.stack(draws) >= drop).reshape(-1, *shape)*np.float32(65536/(65536 - drop))
+# %% ../nbs/02_mlp.ipynb #8b5fc2f1
+class DroppedUnits:
+    "An endless row of units, each dropped with the same probability, independently of all others."
+    def __init__(self,
+        generator, # `np.random.Generator`
+        dropout:float # Probability of dropping, more than 0 and less than 1, in steps of 1/65536
+    ):
+        self.generator, self.drop = generator, min(max(round(65536*dropout), 1), 65535) # of 65536
+        self.scale = 65536/(65536 - self.drop) # What to multiply the others with
+        self.at, self.seen, self.start, self.end = np.empty(0, np.int64), 0, 0, 0
+
+    def take(self,
+        n:int # How many units
+    ) -> np.ndarray: # Ascending positions of the dropped ones, from 0 to n - 1
+        "The next n units of the row."
+        while self.end < self.start + n: self._draw()
+        seen, start = self.seen, self.start
+        self.start += n
+        self.seen = int(self.at.searchsorted(self.start))
+        return self.at[seen:self.seen] - start
+
+    def _draw(self):
+        if self.drop < 65536//16:
+            more = self.generator.geometric(self.drop/65536, 4*self.drop).cumsum() + (self.end - 1)
+            self.end = int(more[-1]) + 1
+        else:
+            more = np.flatnonzero(self.generator.bit_generator.random_raw(65536).view(np.uint16) < self.drop) + self.end # four from 64 bits
+            self.end += 4*65536
+        self.at, self.seen = np.concatenate([self.at[self.seen:], more]), 0
 
 # %% ../nbs/02_mlp.ipynb #4e1cd222
 def patch(
@@ -213,7 +242,7 @@ def _check_training(dropout, learning_rate, seed, dtype):
     check(len(seeds) and all(_whole(s, 0) for s in seeds), "seed", seed, "a whole number of at least 0, or a list of them")
     check(dtype in ("float32", "float64"), "dtype", dtype, "float32 or float64")
 
-# %% ../nbs/02_mlp.ipynb #69eb9cdd
+# %% ../nbs/02_mlp.ipynb #f0bd29bc
 class MLP:
     "A multi-layer perceptron with softmax output, trained by stochastic gradient descent on the cross-entropy."
     def __init__(self,
@@ -225,7 +254,7 @@ class MLP:
         learning_rate:float=0.01, # Step along the negative gradient
         *,
         random_scale:float=0.1, # Standard deviation of the weights that "random" draws
-        seed=0, # Decides weights and dropout masks; a list of seeds makes as many networks
+        seed=0, # Decides weights and dropout; a list of seeds makes as many networks
         library:str="numpy", # Where arrays come from: "numpy" or "torch"
         device=None, # For torch: "cpu", "cuda", ...
         dtype:str="float32" # Or "float64"
@@ -238,14 +267,17 @@ class MLP:
         self._place()
         self._initialize()
 
-# %% ../nbs/02_mlp.ipynb #dba05b3f
+# %% ../nbs/02_mlp.ipynb #c67b888d
 @patch
 def _place(self:MLP):
     self.xp = importlib.import_module("array_api_compat." + self.config["library"])
     self.dtype, self.device = getattr(self.xp, self.config["dtype"]), self.config["device"]
 
 @patch
-def _array(self:MLP, value, dtype=None): return self.xp.asarray(value, dtype=dtype or self.dtype, device=self.device)
+def _array(self:MLP, value, dtype=None):
+    dtype = dtype or self.dtype
+    if self.config["library"] == "numpy" and isinstance(value, np.ndarray) and value.dtype == dtype: return value
+    return self.xp.asarray(value, dtype=dtype, device=self.device)
 
 # %% ../nbs/02_mlp.ipynb #44a8f81d
 @patch
@@ -257,15 +289,15 @@ def _initialize(self:MLP):
     self.epoch, self.records, self.many = 0, [[] for _ in self.seeds], many
     self.start_epoch(0)
 
-# %% ../nbs/02_mlp.ipynb #386b77b6
+# %% ../nbs/02_mlp.ipynb #5a505ab2
 @patch
 def start_epoch(self:MLP,
     number:int # From 0
 ):
-    "Rewind the dropout masks to the start of that epoch, which is a pure function of seed and number."
-    self.generators = [random_generator(seed, "dropout", number) for seed in self.seeds]
+    "Rewind dropout to the start of that epoch, which is a pure function of seed and number."
+    self.dropped = [DroppedUnits(random_generator(seed, "dropout", number), self.dropout) for seed in self.seeds]
 
-# %% ../nbs/02_mlp.ipynb #f1803b26
+# %% ../nbs/02_mlp.ipynb #7cc00cca
 @patch
 def forward(self:MLP,
     x, # (m, input_size), or (networks, m, input_size) if each gets its own
@@ -275,78 +307,82 @@ def forward(self:MLP,
     a, self.cache = self._input(x), []
     for i, name in enumerate(self.activations):
         z = a @ self.params[f"W{i}"]
-        z += self.params[f"b{i}"][..., None, :]
-        slope = None
-        if training: self.cache.append([a, slope])
+        z += self.params[f"b{i}"][:, None] if self.many else self.params[f"b{i}"]
+        if training: self.cache.append([a, None])
         if name == "softmax": self.log_p = log_softmax(z)
         else:
             a, slope = ACTIVATIONS[name](z)
             if training: self._drop(a, slope)
             if training: self.cache[-1][1] = slope
-    return self.xp.exp(self.log_p)
+    self.p = self.xp.exp(self.log_p)
+    return self.p
 
-# %% ../nbs/02_mlp.ipynb #21d5413f
+# %% ../nbs/02_mlp.ipynb #26138b9b
 @patch
 def _input(self:MLP, x):
     x, size, r = self._array(x), self.config["input_size"], len(self.seeds)
     fits = x.ndim == 2 or (x.ndim == 3 and self.many and x.shape[0] == r)
-    check(fits and x.shape[-1] == size, "the shape of x", tuple(x.shape), f"(m, {size})" + self.many*f" or ({r}, m, {size})")
+    if not fits or x.shape[-1] != size: check(False, "the shape of x", tuple(x.shape), f"(m, {size})" + self.many*f" or ({r}, m, {size})")
     return x
 
-# %% ../nbs/02_mlp.ipynb #25d920a8
+# %% ../nbs/02_mlp.ipynb #745f7385
 @patch
 def _drop(self:MLP, a, slope):
     if not self.dropout: return
-    mask = dropout_mask(self.generators, tuple(a.shape[-2:]), self.dropout)
-    mask = self._array(mask if self.many else mask[0])
-    a *= mask
-    slope *= mask
+    n = a.shape[-2]*a.shape[-1]
+    at = np.concatenate([r*n + row.take(n) for r, row in enumerate(self.dropped)]) if self.many else self.dropped[0].take(n)
+    at = self._array(at, self.xp.int64)
+    for v in (a, slope):
+        v *= self.dropped[0].scale
+        v.reshape(-1)[at] = 0
 
-# %% ../nbs/02_mlp.ipynb #6e170357
-def _transposed(a): return array_namespace(a).matrix_transpose(a)
+# %% ../nbs/02_mlp.ipynb #4bd7c757
+@cache
+def _ones(xp, m, dtype, device): return xp.ones(m, dtype=dtype, device=device)
 
-# %% ../nbs/02_mlp.ipynb #dccac1b9
+@patch
+def _gradients(self:MLP, labels, input_gradient, factor=1.0):
+    self.y, m = self._target(labels), self.log_p.shape[-2]
+    dz, ones = (self.p - self.y)*(factor/m), _ones(self.xp, m, self.dtype, self.device)
+    for i in reversed(range(len(self.layers))):
+        a, _ = self.cache[i]
+        if i or input_gradient: da = dz @ self.params[f"W{i}"].swapaxes(-2, -1)
+        yield f"W{i}", a.swapaxes(-2, -1) @ dz
+        yield f"b{i}", ones @ dz
+        if i:
+            da *= self.cache[i - 1][1]
+            dz = da
+    if input_gradient: yield "x", da
+
 @patch
 def backward(self:MLP,
     labels, # (m,) classes, or (m, classes) distributions; with a leading axis if x had one
     input_gradient:bool=True # Compute dx too? Training the network alone does not need it
 ) -> dict: # dW0, db0, dW1, ... as the parameters; dx as x
     "Gradients of the loss of the last `forward(x, training=True)`."
-    self.y = self._target(labels)
-    dz = (self.xp.exp(self.log_p) - self.y)/self.log_p.shape[-2]
-    grads = {}
-    for i in reversed(range(len(self.layers))):
-        a, _ = self.cache[i]
-        grads[f"dW{i}"] = _transposed(a) @ dz
-        grads[f"db{i}"] = self.xp.sum(dz, axis=-2)
-        if i or input_gradient: da = dz @ _transposed(self.params[f"W{i}"])
-        if i: dz = da*self.cache[i - 1][1]
-    return grads | ({"dx": da} if input_gradient else {})
+    return {"d" + name: gradient for name, gradient in self._gradients(labels, input_gradient)}
 
-# %% ../nbs/02_mlp.ipynb #2ee57a2d
+# %% ../nbs/02_mlp.ipynb #55340de6
 @patch
 def _target(self:MLP, labels):
     check(bool(self.cache), "the last forward", "without training=True", "forward(x, training=True) before backward")
     xp, shape = self.xp, self.log_p.shape
-    labels = xp.asarray(labels, device=self.device)
+    if type(labels) is not np.ndarray or xp is not array_api_numpy: labels = xp.asarray(labels, device=self.device)
     if labels.ndim and labels.shape[-1] == shape[-1] and xp.isdtype(labels.dtype, "real floating"): return xp.astype(labels, self.dtype)
-    check(xp.isdtype(labels.dtype, "integral"), "the type of labels", str(labels.dtype), "whole numbers")
     one = tuple(shape[-2:-1])
-    check(tuple(labels.shape) in (one, tuple(shape[:-1])), "the shape of labels", tuple(labels.shape), f"{one}, one for each image")
-    low, high = int(xp.min(labels)), int(xp.max(labels))
-    check(0 <= low <= high < shape[-1], "the range of labels", (low, high), f"within 0 to {shape[-1] - 1}")
-    return one_hot(labels, self.log_p)
+    if tuple(labels.shape) not in (one, tuple(shape[:-1])): check(False, "the shape of labels", tuple(labels.shape), f"{one}, one for each image")
+    y = one_hot(labels, self.log_p)
+    if int(y.sum()) != math.prod(labels.shape): # a row without its 1
+        check(False, "the range of labels", (float(xp.min(labels)), float(xp.max(labels))), f"whole numbers within 0 to {shape[-1] - 1}")
+    return y
 
-# %% ../nbs/02_mlp.ipynb #0a80e955
+# %% ../nbs/02_mlp.ipynb #b30f5e40
 @patch
 def update_params(self:MLP,
-    grads:dict # dW0, db0, ... as `backward` returns them; they are used up
+    grads:dict # dW0, db0, ... as `backward` returns them
 ):
     "One step of gradient descent."
-    for i in range(len(self.layers)):
-        for name in (f"W{i}", f"b{i}"):
-            grads["d" + name] *= self.learning_rate
-            self.params[name] -= grads["d" + name]
+    for name, value in self.params.items(): value -= self.learning_rate*grads["d" + name]
 
 # %% ../nbs/02_mlp.ipynb #41da6679
 def _quotients(loss, values, epsilon):
@@ -382,38 +418,40 @@ def check_gradients(
         errors[name] = float(np.linalg.norm(g - q)/(np.linalg.norm(g) + np.linalg.norm(q)))
     return errors
 
-# %% ../nbs/02_mlp.ipynb #52213ed5
+# %% ../nbs/02_mlp.ipynb #6d10f397
 @patch
 def step(self:MLP,
     x, # (m, input_size)
     labels # (m,), or (m, classes)
-) -> tuple: # Loss and number of images right, each an array with one entry for each network
+) -> tuple: # Loss and number of images right: two numbers, or two arrays with an entry for each network
     "Learn from one batch."
     self.forward(x, training=True)
-    grads = self.backward(labels, input_gradient=False)
-    loss, right = self._judge(self.y)
-    self.update_params(grads)
-    return loss, right
+    self._learn(labels)
+    return self._judge(self.y)
 
-# %% ../nbs/02_mlp.ipynb #36c96f8f
+@patch
+def _learn(self:MLP, labels):
+    for name, gradient in self._gradients(labels, input_gradient=False, factor=self.learning_rate): self.params[name] -= gradient
+    self.cache.clear()
+
+# %% ../nbs/02_mlp.ipynb #ac4c76b8
 @patch
 def _judge(self:MLP, y):
-    xp = self.xp
-    right = xp.argmax(self.log_p, axis=-1) == xp.argmax(y, axis=-1)
-    return tuple(np.atleast_1d(np.asarray(v.cpu() if hasattr(v, "cpu") else v, np.float64))
-                 for v in (loss_of(self.log_p, y), xp.sum(xp.astype(right, self.dtype), axis=-1)))
+    right = self.log_p.argmax(axis=-1) == y.argmax(axis=-1)
+    both = loss_of(self.log_p, y), right.sum(axis=-1)
+    return both if self.config["library"] == "numpy" else self.xp.stack([self.xp.astype(v, self.dtype) for v in both]).cpu().numpy()
 
 # %% ../nbs/02_mlp.ipynb #857495dd
 class TrainingDiverged(ArithmeticError):
     "The loss became NaN or infinite; the network is as it was at the start of that epoch."
 
-# %% ../nbs/02_mlp.ipynb #f4b42bff
+# %% ../nbs/02_mlp.ipynb #4dc1d702
 @patch
 def _train_epoch(self:MLP, batches):
     number, totals, count = self.epoch, 0, 0
     self.start_epoch(number)
     for j, (x, labels) in enumerate(batches.epoch(number) if hasattr(batches, "epoch") else batches):
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"): loss, right = self.step(x, labels)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"): loss, right = np.reshape(self.step(x, labels), (2, -1))
         if not np.isfinite(loss).all():
             who = f" (seed {self.seeds[int(np.isfinite(loss).argmin())]})" if self.many else ""
             raise TrainingDiverged(f"the loss became {loss[~np.isfinite(loss)][0]} in epoch {number + 1}, batch {j + 1}{who}: lower "
@@ -422,14 +460,14 @@ def _train_epoch(self:MLP, batches):
     check(count > 0, "train_batches", batches, "at least one batch")
     return totals/count
 
-# %% ../nbs/02_mlp.ipynb #8fb39c43
+# %% ../nbs/02_mlp.ipynb #4682301d
 @patch
 def _validate(self:MLP, batches):
     totals, count = 0, 0
     for x, labels in batches:
         self.forward(x)
         self.cache = [None]
-        loss, right = self._judge(self._target(labels))
+        loss, right = np.reshape(self._judge(self._target(labels)), (2, -1))
         totals, count = totals + np.stack([loss*x.shape[-2], right]), count + x.shape[-2]
     check(count > 0, "val_batches", batches, "at least one batch")
     return totals/count
