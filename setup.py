@@ -30,9 +30,9 @@ setup(
     ],
     python_requires=f">={c['min_python']}",
     packages=find_packages(include=["fmnist", "fmnist.*"]),
-    package_data={"fmnist": ["sample/*", "*.json", "*.jsonl"]},
+    package_data={"fmnist": ["sample/*", "results/*.jsonl", "*.json"]},
     install_requires=c["requirements"].split(),
-    extras_require={extra: c[f"{extra}_requirements"].split() for extra in ("dev", "bench")},
+    extras_require={extra: c[f"{extra}_requirements"].split() for extra in ("dev", "bench", "dask")},
     entry_points={"console_scripts": c["console_scripts"].split(), "nbdev": [f"{c['lib_name']}={c['lib_name']}._modidx:d"]},
     zip_safe=False,
 )

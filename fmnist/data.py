@@ -404,7 +404,7 @@ def train_valid_split(
         is_valid[members[:round(valid_fraction*len(members))]] = True
     return np.flatnonzero(~is_valid), np.flatnonzero(is_valid)
 
-# %% ../nbs/00_data.ipynb #56ca6205
+# %% ../nbs/00_data.ipynb #7dea94ed
 class Batches:
     "Pairs (inputs, labels) of `batch_size` images; iterating again gives the next epoch."
     def __init__(self,
@@ -413,12 +413,13 @@ class Batches:
         prepare, # Function from uint8 images (m, 28, 28) to what the model takes
         batch_size:int=64, # m; the last batch of an epoch may be smaller
         shuffle:bool=False, # A new order each epoch, as training wants it?
-        seed:int=0 # Decides the orders
+        seed:int=0, # Decides the orders, and what `augment` draws
+        augment=None # Function of (images, `np.random.Generator`) that returns such images, changed at random
     ):
         if len(images) != len(labels): raise ValueError(f"{len(images)} images but {len(labels)} labels")
         if not isinstance(batch_size, (int, np.integer)) or batch_size < 1: raise ValueError(f"batch_size is {batch_size!r}, expected a whole number of at least 1")
         self.images, self.labels, self.prepare = images, labels, prepare
-        self.batch_size, self.shuffle, self.seed, self.next_epoch = batch_size, shuffle, seed, 0
+        self.batch_size, self.shuffle, self.seed, self.augment, self.next_epoch = batch_size, shuffle, seed, augment, 0
 
     def __len__(self): return -(-len(self.labels)//self.batch_size)
 
@@ -432,18 +433,23 @@ class Batches:
         "The batches of one epoch, the same whenever they are asked for."
         n = len(self.labels)
         order = random_generator(self.seed, "order", number).permutation(n) if self.shuffle else np.arange(n)
+        if hasattr(self.labels, "new_tensor"): order = self.labels.new_tensor(order, dtype=int) # to the device once, not batch by batch
+        draw = random_generator(self.seed, "augmentation", number)
         for start in range(0, n, self.batch_size):
             rows = order[start:start + self.batch_size]
-            yield self.prepare(self.images[rows]), self.labels[rows]
+            images = self._rows(self.images, rows)
+            if self.augment: images = self.augment(images, draw)
+            yield self.prepare(images), self._rows(self.labels, rows)
 
-# %% ../nbs/00_data.ipynb #4f9b706d
+    @staticmethod
+    def _rows(values, rows): return values.take(rows, axis=0) if isinstance(values, np.ndarray) else values[rows]
+
+# %% ../nbs/00_data.ipynb #85cfb29d
 def flatten_images(
     images:np.ndarray # uint8 (m, 28, 28)
 ) -> np.ndarray: # float32 (m, 784), 0 to 1
     "What an MLP takes."
-    x = images.reshape(len(images), -1).astype(np.float32)
-    x /= 255
-    return x
+    return np.divide(images.reshape(len(images), -1), 255, dtype=np.float32)
 
 def mlp_batches(
     data:FashionMNIST, # The full set or the sample
@@ -470,13 +476,14 @@ def normalise_images(
     "The same for a whole batch at once, in the same bits."
     return images.unsqueeze(1).float().div_(255).sub_(0.5).div_(0.5)
 
-# %% ../nbs/00_data.ipynb #93179a58
+# %% ../nbs/00_data.ipynb #b4d8d498
 def cnn_batches(
     data:FashionMNIST, # The full set or the sample
     batch_size:int=64, # Images in a training batch
     valid_fraction:float=0.2, # Share of the training images set aside for validation
     seed:int=0, # For the split and for the order: the same images in the same order as `mlp_batches`
-    device="cpu" # Where the images live: a torch device or its name
+    device="cpu", # Where the images live: a torch device or its name
+    augment=None # What to do to training images at random; see `Batches` and `fmnist.cnn.augmentation`
 ) -> tuple: # `Batches` for training (shuffled), validation and test
     "The three sets of batches that the CNN's `train` and `validate` take, as tensors on `device`."
     import torch
@@ -484,4 +491,6 @@ def cnn_batches(
         batches.images, batches.labels = (torch.as_tensor(part, device=device) for part in (batches.images, batches.labels))
         batches.prepare = normalise_images
         return batches
-    return tuple(on_device(batches) for batches in mlp_batches(data, batch_size, valid_fraction, seed))
+    train, valid, test = (on_device(batches) for batches in mlp_batches(data, batch_size, valid_fraction, seed))
+    train.augment = augment
+    return train, valid, test

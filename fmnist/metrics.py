@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['confusion_matrix', 'class_scores', 'cross_entropy', 'Scores', 'Epoch', 'History', 'plot_history', 'plot_confusion',
-           'Mistake', 'find_mistakes', 'plot_mistakes']
+           'plot_class_scores', 'Mistake', 'find_mistakes', 'plot_mistakes', 'Reliability', 'reliability',
+           'plot_reliability']
 
 # %% ../nbs/01_metrics.ipynb #2cfefc5b
 from dataclasses import asdict, dataclass
@@ -172,6 +173,27 @@ def plot_confusion(
     ax.tick_params(labelsize=8)
     return ax
 
+# %% ../nbs/01_metrics.ipynb #42dd0247
+def plot_class_scores(
+    scores:Scores, # Whose classes to draw
+    title:str="", # What to write above
+    ax=None # matplotlib axes to draw on; by default new ones
+): # The axes
+    "Precision and recall of each class, the class with the highest F1 on top."
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+    precision, recall, f1 = (100*score for score in class_scores(scores.confusion))
+    order, rows = np.argsort(f1, kind="stable"), np.arange(len(f1))
+    ax = ax or plt.subplots(figsize=(4.8, 3.6), layout="constrained")[1]
+    ax.hlines(rows, precision[order], recall[order], color="0.6", linewidth=1.5, zorder=1)
+    for name, values, colour, face in (("precision", precision, 0, "white"), ("recall", recall, 1, None)):
+        colour = sns.color_palette("colorblind")[colour]
+        ax.scatter(values[order], rows, 45, facecolor=face or colour, edgecolor=colour, linewidth=1.8, label=name, zorder=2)
+    ax.set(xlabel="percent", yticks=rows, yticklabels=np.array(CLASSES)[order], title=title)
+    ax.grid(axis="x", alpha=0.3)
+    ax.legend(fontsize=9)
+    return ax
+
 # %% ../nbs/01_metrics.ipynb #c0a868a2
 class Mistake(NamedTuple):
     "A wrong prediction."
@@ -200,3 +222,56 @@ def plot_mistakes(
     if not mistakes: raise ValueError("there are no mistakes to show")
     titles = [f"{CLASSES[m.prediction]} {m.probability:.0%}\n({CLASSES[m.label]})" for m in mistakes]
     return show_images([images[m.index] for m in mistakes], titles, columns, size=0.85)
+
+# %% ../nbs/01_metrics.ipynb #cfef08ef
+class Reliability(NamedTuple):
+    "How often a model is right when it is how certain; one entry a bin of confidence, which are equally wide."
+    counts: np.ndarray # int64 (bins,), images
+    confidence: np.ndarray # float64 (bins,), mean probability of the prediction; nan in an empty bin
+    accuracy: np.ndarray # float64 (bins,), share of right predictions; nan in an empty bin
+    error: float # Expected calibration error, 0 to 1
+
+def reliability(
+    labels:np.ndarray, # (n,) true classes
+    probabilities:np.ndarray, # (n, classes) what the model says
+    bins:int=10 # Between 0 and 1
+) -> Reliability: # Bin by bin, and the expected calibration error
+    "Compare the confidence of predictions with how many of them are right."
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities, np.float64)
+    if len(labels) == 0: raise ValueError("no images to score")
+    certainty, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    place = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], certainty) # an edge belongs to the bin below
+    counts, certain, correct = (np.bincount(place, weights, bins) for weights in (None, certainty, right))
+    confidence, accuracy = (np.divide(total, counts, out=np.full(bins, np.nan), where=counts > 0) for total in (certain, correct))
+    return Reliability(counts, confidence, accuracy, float(np.abs(correct - certain).sum()/len(labels)))
+
+# %% ../nbs/01_metrics.ipynb #e9827675
+def _wilson(share, count):
+    "The ends of Wilson's 95 % interval for a `share` of `count`."
+    c = 1.96**2/count
+    middle, half = share + c/2, np.sqrt(c*share*(1 - share) + c*c/4)
+    return (middle - half)/(1 + c), (middle + half)/(1 + c)
+
+def plot_reliability(
+    result:Reliability, # What `reliability` found
+    title:str="" # What to write above
+): # The matplotlib figure
+    "Share of right predictions against confidence, with 95 % intervals; below, the images in each bin."
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+    fig, (top, bottom) = plt.subplots(2, 1, figsize=(4.2, 5), height_ratios=(3, 1), sharex=True, layout="constrained")
+    colour, some = sns.color_palette("colorblind")[0], result.counts > 0
+    counts, confidence, accuracy = (values[some] for values in result[:3])
+    low, high = _wilson(accuracy, counts)
+    top.plot([0, 100], [0, 100], "--", color="0.4", label="calibrated")
+    top.errorbar(100*confidence, 100*accuracy, 100*np.array([accuracy - low, high - accuracy]).clip(0), fmt="o-", color=colour, capsize=3, label=f"this model, ECE {result.error:.1%}")
+    top.set(ylabel="right predictions (%)", ylim=(0, 103), title=title)
+    top.legend(fontsize=9)
+    edges = np.linspace(0, 100, len(result.counts) + 1)
+    bottom.bar_label(bottom.bar(edges[:-1][some], counts, edges[1], align="edge", color=colour, edgecolor="white"), fmt="{:,.0f}", fontsize=8)
+    bottom.set(xlabel="confidence (%)", ylabel="images", xlim=(0, 103))
+    bottom.margins(y=0.2)
+    for ax in (top, bottom):
+        ax.grid(alpha=0.3)
+        ax.set_axisbelow(True)
+    return fig

@@ -2,7 +2,7 @@
 import numpy as np
 
 from fmnist.data import fashion_mnist, mlp_batches
-from fmnist.experiments import BASELINE_MLP
+from fmnist.studies import BASELINE_MLP
 from fmnist.mlp import MLP
 
 
