@@ -18,6 +18,7 @@ from datetime import datetime, timezone
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution, version
 from importlib.resources import files
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import numpy as np
@@ -435,6 +436,9 @@ def _start_worker(self:LocalExecutor, number):
         except OSError as error: raise WorkerStartError(f"a worker process does not start: {error}") from error # too many open files
         process = context.Process(target=_serve, args=(theirs,), daemon=True)
         with _starting, _environment(self.environment):
+            if hasattr(signal, "pthread_sigmask"): # the worker inherits the mask: Ctrl-C is for the driver, from a worker's first moment
+                resource_tracker.ensure_running() # else the first start starts it too, and that lifts the mask
+                signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try: process.start()
             except OSError as error: raise WorkerStartError(f"a worker process does not start: {error}") from error
         theirs.close()
@@ -449,7 +453,6 @@ def _start_worker(self:LocalExecutor, number):
 
 def _slot(self:LocalExecutor, number):
     "Serve one worker: the body of a thread."
-    if hasattr(signal, "pthread_sigmask"): signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) # workers inherit this
     process = pipe = None
     while True:
         future, call = self.calls.get()

@@ -170,6 +170,16 @@ def test_worker_that_cannot_start(tmp_path):
     assert not list((tmp_path / "runs").glob("*.jsonl"))
 
 
+def test_ctrl_c_does_not_reach_a_starting_worker():
+    "The first worker of a fresh process, whose start also starts multiprocessing's helper, blocks the signal too."
+    code = """if True:
+        import signal
+        from fmnist.experiments import LocalExecutor
+        with LocalExecutor(1) as executor: print(executor.submit(signal.pthread_sigmask, signal.SIG_BLOCK, []).result())"""
+    said, error = start("-c", code).communicate(timeout=60)
+    assert "SIGINT" in said, error
+
+
 def test_ctrl_c_and_a_second_driver(tmp_path):
     "Ctrl-C, as a terminal sends it to driver and workers alike, ends cleanly; meanwhile nobody else may write."
     arguments = ["dropout", "--budget", "smoke", "--seeds", "1000", "--folder", str(tmp_path)]
