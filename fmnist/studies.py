@@ -245,9 +245,11 @@ def _dry_run(plan, args, executor):
     missing = missing_trials(plan, args.folder)
     each, wall = estimate([trial for _, trial in missing.values()], executor, args.workers)
     for (digest, (name, trial)), seconds in zip(missing.items(), each):
-        print(f"{digest}  {name:18}  {trial.model:6}  seed {trial.seed}  {trial.epochs} epoch{'s' if trial.epochs > 1 else ' '}  {seconds:8.2f} s")
-    wanted = len({trial.digest for trials in plan.values() for trial in trials})
-    print(f"{len(missing)} of {wanted} trials are missing in {args.folder}: about {_duration(sum(s for s in each if math.isfinite(s)))} of work, {_duration(wall)} on this machine or cluster.")
+        took = f"{seconds:8.2f} s" if math.isfinite(seconds) else "unknown"
+        print(f"{digest}  {name:18}  {trial.model:6}  seed {trial.seed}  {trial.epochs} epoch{'s' if trial.epochs > 1 else ' '}  {took}")
+    wanted, known = len({trial.digest for trials in plan.values() for trial in trials}), list(filter(math.isfinite, each))
+    print(f"{len(missing)} of {wanted} trials are missing in {args.folder}: about {_duration(sum(known))} of work, {_duration(wall)} on this machine or cluster"
+          + f"; without the {len(each) - len(known)} whose short training failed"*(len(known) < len(each)) + ".")
 
 def _cluster(scheduler):
     "A Dask client for an address."
