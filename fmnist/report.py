@@ -254,6 +254,12 @@ def side_by_side_html(
     return "".join(parts)
 
 # %% ../nbs/05_report.ipynb #dd3e3e6b
+def _counts(judgements):
+    "How many claims have which verdict, in words."
+    forms = {"holds": ("holds", "hold"), "contradicted": ("is contradicted", "are contradicted"), "not decidable": ("is not decidable", "are not decidable")}
+    counts = {verdict: sum(j.verdict == verdict for j in judgements) for verdict in VERDICTS}
+    return ", ".join(f"{n} {forms[v][n != 1]}" if v in forms else f"for {n} {v.replace('difference', 'difference is')}" for v, n in counts.items() if n)
+
 def _effect_text(j):
     "The effect of a judgement with its interval."
     if not j.claim.weights: return f"{j.effect:.1f} times"
@@ -264,8 +270,7 @@ def claims_html(
     judgements:list # Of `Judgement`
 ) -> str: # HTML
     "The forest plot, and the table of all claims."
-    counts = {verdict: sum(j.verdict == verdict for j in judgements) for verdict in VERDICTS}
-    said = _paragraph(f"{len(judgements)} claims: " + ", ".join(f"{n} {verdict}" for verdict, n in counts.items()) + f". A difference is decided by the exact sign-flip test over paired seeds, its p corrected (Holm) over all claims "
+    said = _paragraph(f"{len(judgements)} claims: " + _counts(judgements) + f". A difference is decided by the exact sign-flip test over paired seeds, its p corrected (Holm) over all claims "
                       f"about the same kind of model; likeness by an interval that lies within {MARGIN} points. Under {LEAST} seeds nothing is decided. A run whose loss diverged counts as guessing, 10 %.")
     figure = plot_forest(judgements)
     rows = [[f"{j.claim.name}: {j.verdict}", f"“{j.claim.words}” ({j.claim.where})", f"{j.claim.effect} {j.claim.expected} {'1' if not j.claim.weights else '0'}",
@@ -316,15 +321,20 @@ def plot_pareto(
     fig, axes = _axes(3, figsize=(4.8, 8.2))
     for ax, (price, label) in zip(axes, prices.items()):
         of = sorted((row for row in rows if row[price]), key=lambda row: row[price])
-        best = [row for i, row in enumerate(of) if all(row["accuracy"] > other["accuracy"] for other in of[:i])]
+        below, best = [], [row for i, row in enumerate(of) if all(row["accuracy"] > other["accuracy"] for other in of[:i])]
         ax.step([row[price] for row in best], [row["accuracy"] for row in best], where="post", color="0.7", zorder=1)
         for row in of:
             colour, marker = looks[row["kind"]]
             if row["n"] >= ENOUGH: ax.plot([row[price]]*2, [row["low"], row["high"]], color=colour, linewidth=1.5)
             ax.plot(row[price], row["accuracy"], marker, color=colour if row["n"] >= ENOUGH else "white", markeredgecolor=colour, markersize=6)
-            ax.annotate(row["name"], (row[price], row["accuracy"]), (4, -10 if row["kind"] == "scikit-learn" else 4), textcoords="offset points", fontsize=7.5)
+            above, place = row["kind"] != "scikit-learn", dict(xytext=(0, 5), ha="center")
+            if not above:
+                beside = below and row[price] < 5*below[-1][price] and abs(row["accuracy"] - below[-1]["accuracy"]) < 1 # else two labels below would touch
+                place = dict(xytext=(6, -3)) if beside else dict(xytext=(0, -12), ha="center")
+                below.append(row)
+            ax.annotate(row["name"], (row[price], row["high"] if above and row["n"] > 1 else row["accuracy"]), textcoords="offset points", fontsize=6.5, **place)
         ax.set(xscale="log", xlabel=label, ylabel="test accuracy (%)")
-        ax.margins(x=0.18, y=0.12)
+        ax.margins(x=0.2, y=0.12)
     return fig
 
 def costs_html(
@@ -381,6 +391,7 @@ def why_html(
     parts += ["<h3>The learning rate</h3>"]
     if drawn := plot_curves(arms, {"train_loss": "-"}, "training loss (nats)"):
         drawn.axes[0].set_yscale("log")
+        for which in ("major", "minor"): getattr(drawn.axes[0].yaxis, f"set_{which}_formatter")("{x:.2g}")
         failed = {name: sum(not isinstance(r, Result) for r in of.values()) for name, of in arms.items()}
         parts += [figure_html(drawn, "Training loss over the epochs for each learning rate", "Training loss: mean of the seeds and their range; diverged runs are not in it."),
                   _paragraph("Rates that are too low have not arrived after twenty epochs; the others differ in the training loss far more than on the test images. "
@@ -423,7 +434,7 @@ def _intro(results, judgements):
     text = (f"Ten kinds of clothes, 28 × 28 grey pixels each: which is it? A multi-layer perceptron (MLP) whose every gradient is derived by hand, and a convolutional network (CNN), answer on Fashion-MNIST. "
             "This project started from a student report that trained both with many settings, once each, and drew conclusions. Here its tables and figures are made again, with several seeds for each setting, and its claims are tested.")
     decided = [j for j in judgements if j.verdict != "not decidable"]
-    found = (f"Of {len(judgements)} claims {len(decided)} can be decided by the results at hand: " + ", ".join(f"{sum(j.verdict == v for j in decided)} {v}" for v in VERDICTS if any(j.verdict == v for j in decided)) + ". "
+    found = (f"Of {len(judgements)} claims {len(decided)} can be decided by the results at hand: " + _counts(decided) + ". "
              "For the others the page says what is missing, and the command that adds it.")
     own = f"The two networks of this run were trained here, {epochs}."
     shorter = [r.trial.model.upper() for r in results if len(r.history.epochs) < original_report()[r.trial.model.upper()]["epochs"]]
@@ -437,6 +448,7 @@ Tables give the mean over the seeds ± the standard deviation between them; inte
 
 _LIMITS = """The original names neither the width of its random weights (we take a standard deviation of 0.1), nor its seeds, nor the kernel sizes and filters behind Figures 6 to 8, so those arms are our choice; the bars of Figures 5 to 9 have no numbers in its text, except those shown here.
 Its rows were run on different networks, ours all on that of Table 2: a level may differ where a difference does not.
+Seconds are wall time, and many of the shipped runs shared their machine with others: they say how costs compare, not how fast it can be done; fmnist_bench measures that.
 The intervals are for other seeds on these test images, not for other images. Every setting of the original was chosen with the test set in sight; so our comparisons on it tell about these settings, not about how well a chosen one would do on new images.
 A verdict holds for these settings: what 20 epochs do not show, 200 might."""
 
