@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from .claims import LEAST, MARGIN, VERDICTS, by_network, corrections, cost, judge, original_report, plot_forest, png, study_records
+from .claims import MARGIN, VERDICTS, by_network, corrections, cost, judge, original_report, plot_forest, png, study_records
 from .data import FashionMNIST, atomic_write, fashion_mnist, fashion_mnist_sample, flatten_images, plot_samples
 from .experiments import Result, published_folder, read_records
 from .metrics import plot_confusion, plot_history, plot_mistakes
 from .mlp import MLP
-from .statistics import compare, summarise
+from .statistics import EXACT_FROM, STUDENT_FROM, compare, summarise
 from .studies import BASELINE_MLP, BUDGETS, STUDIES, original_accuracy, report_parser, report_trials
 
 # %% ../nbs/05_report.ipynb #4fcd00bc
@@ -149,7 +149,7 @@ def missing_html(
             f"<code>fmnist_run {study.name} --budget full --seeds {seeds}</code></p>")
 
 # %% ../nbs/05_report.ipynb #dfe021da
-ENOUGH = 3 # seeds, for a mean and an interval in a figure
+ENOUGH = STUDENT_FROM # seeds, for a mean and an interval in a figure
 
 def plot_study(
     study, # A `Study`
@@ -258,27 +258,29 @@ def _counts(judgements):
     "How many claims have which verdict, in words."
     forms = {"holds": ("holds", "hold"), "contradicted": ("is contradicted", "are contradicted"), "not decidable": ("is not decidable", "are not decidable")}
     counts = {verdict: sum(j.verdict == verdict for j in judgements) for verdict in VERDICTS}
-    return ", ".join(f"{n} {forms[v][n != 1]}" if v in forms else f"for {n} {v.replace('difference', 'difference is')}" for v, n in counts.items() if n)
+    said = ", ".join(f"{n} {forms[v][n != 1]}" if v in forms else f"for {n} {v.replace('difference', 'difference is')}" for v, n in counts.items() if n)
+    few = sum(j.tentative for j in judgements)
+    return said + f" ({few} of these verdicts {'are' if few > 1 else 'is'} tentative, from few seeds)"*bool(few)
 
 def _effect_text(j):
     "The effect of a judgement with its interval."
     if not j.claim.weights: return f"{j.effect:.1f} times"
     if not j.effects: return "no results"
-    return f"{j.effect:+.2f} points" + (f" ({j.low:+.2f} to {j.high:+.2f})" + f", p = {j.p:.3f}"*(len(j.effects) >= LEAST and math.isfinite(j.p)) if len(j.effects) > 1 else "")
+    return f"{j.effect:+.2f} points" + (f" ({j.low:+.2f} to {j.high:+.2f})" + f", p = {j.p:.3f}"*(len(j.effects) >= STUDENT_FROM and math.isfinite(j.p)) if len(j.effects) > 1 else "")
 
 def claims_html(
     judgements:list # Of `Judgement`
 ) -> str: # HTML
     "The forest plot, and the table of all claims."
     said = _paragraph(f"{len(judgements)} claims: " + _counts(judgements) + f". A difference is decided by the exact sign-flip test over paired seeds, its p corrected (Holm) over all claims "
-                      f"about the same kind of model; likeness by an interval that lies within {MARGIN} points. Under {LEAST} seeds nothing is decided. A run whose loss diverged counts as guessing, 10 %.")
+                      f"about the same kind of model; likeness by an interval that lies within {MARGIN} points. With {STUDENT_FROM} to {EXACT_FROM - 1} seeds Student's t decides, tentatively: right if the differences are normally distributed. A run whose loss diverged counts as guessing, 10 %.")
     figure = plot_forest(judgements)
-    rows = [[f"{j.claim.name}: {j.verdict}", f"“{j.claim.words}” ({j.claim.where})", f"{j.claim.effect} {j.claim.expected} {'1' if not j.claim.weights else '0'}",
+    rows = [[f"{j.claim.name}: {j.verdict}" + " (tentative)"*j.tentative, f"“{j.claim.words}” ({j.claim.where})", f"{j.claim.effect} {j.claim.expected} {'1' if not j.claim.weights else '0'}",
              _effect_text(j), len(j.effects) if j.claim.weights else "–"] for j in judgements]
     commands = sorted({j.missing for j in judgements if j.missing})
     lacking = '<p class="missing"><b>Missing</b> for a verdict on ' + f"{sum(bool(j.missing) for j in judgements)} claims; these add it: " + ", ".join(f"<code>{c}</code>" for c in commands) + "</p>" if commands else ""
     picture = figure_html(figure, "Effects of all claims with enough results, with intervals and verdicts: the same numbers as in the table below",
-                          f"Effects with 95 % intervals, for the claims with {LEAST} seeds or more; colour and shape are the verdict. The scale is linear from -1 to 1 point, logarithmic beyond.") if figure else ""
+                          f"Effects with 95 % intervals, for the claims with {STUDENT_FROM} seeds or more, hollow with fewer than {EXACT_FROM}; colour and shape are the verdict. The scale is linear from -1 to 1 point, logarithmic beyond.") if figure else ""
     return said + picture + table_html(["Claim and verdict", "The original", "Test", "Effect, 95 % interval", "n"], rows, text=True) + lacking
 
 def corrections_html(
@@ -444,7 +446,7 @@ def _intro(results, judgements):
 
 _METHOD = """The MLP has hidden layers of 256, 128 and 64 units (the original's Table 2) and learns by plain gradient descent in batches of 64; the CNN has five convolutions with AlexNet's channels and learns with Adam (section 7.2.2).
 Each study changes one setting. The same seeds run in every arm; a seed decides split, order, first weights and dropout. A fifth of the training images is kept for validation. The MLP is tested as it is after its last epoch, the CNN at its epoch with the lowest validation loss, each on the 10,000 test images, once.
-Tables give the mean over the seeds ± the standard deviation between them; intervals of a mean are Student's over the seeds; differences are paired by seed, with a BCa bootstrap interval, an exact sign-flip test, and Holm's correction for their number."""
+Tables give the mean over the seeds ± the standard deviation between them; intervals of a mean are Student's over the seeds; differences are paired by seed, with a BCa bootstrap interval and an exact sign-flip test (below six seeds, Student's interval and test, which take the differences for normally distributed), and Holm's correction for their number."""
 
 _LIMITS = """The original names neither the width of its random weights (we take a standard deviation of 0.1), nor its seeds, nor the kernel sizes and filters behind Figures 6 to 8, so those arms are our choice; the bars of Figures 5 to 9 have no numbers in its text, except those shown here.
 Its rows were run on different networks, ours all on that of Table 2: a level may differ where a difference does not.
