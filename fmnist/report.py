@@ -417,7 +417,7 @@ th:first-child { text-align: left; font-weight: 600; } thead th { border-bottom-
 @media screen and (max-width: 40rem) {
   .text :is(table, tbody, tr, th, td) { display: block; } .text thead { display: none; } .text tr { padding: .7rem 0; border-bottom: 1px solid var(--soft); }
   .text :is(th, td) { border: 0; padding: .1rem 0; } .text td::before { content: attr(data-name) ": "; opacity: .65; } }
-@media print { :root { color-scheme: light; } body { max-width: none; font-size: 10pt; color: black; background: white; } figure, tr { break-inside: avoid; }
+@media print { :root { color-scheme: light; } body { max-width: none; font-size: 10pt; color: black; background: white; } figure, tr { break-inside: avoid; } img { max-height: 22cm; }
   h2, h3, h4 { break-after: avoid; } .wide { overflow: visible; } .wide :is(th, td):not(:first-child) { white-space: normal; } nav { display: none; } }
 """
 
