@@ -1,7 +1,8 @@
 """Build the documentation site and README.md, with no Quarto and no network.
 
-    python .ci/docs.py           the site into _docs/, and README.md with its pictures
-    python .ci/docs.py readme    README.md and its pictures alone
+    python .ci/docs.py               the site into _docs/, and README.md with its pictures
+    python .ci/docs.py readme        README.md and its pictures alone
+    python .ci/docs.py site FOLDER   the site alone, into FOLDER
 
 nbdev prepares the notebooks in a temporary copy of the project, smalldocs renders them, latex2mathml sets the equations.
 """
@@ -22,9 +23,11 @@ from nbdev.config import get_config
 from nbdev.doclinks import _build_modidx, _nbpath2html
 from nbdev.quarto import refresh_quarto_yml
 from nbdev.serve import proc_nbs
+from api import api_page, link_row
 from readme import PICTURES, build_readme, front_matter, launch_links, site_address
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGE_LIMIT = 1_500_000  # bytes of a page and of all that it loads
 
 
 @contextlib.contextmanager
@@ -53,19 +56,26 @@ def project_copy():
 
 
 def prepare(config):
-    "Let nbdev write page-ready notebooks; add the launch links, and let links out of the notebooks' folder lead to the repository."
+    "Let nbdev write page-ready notebooks; add the launch links and the API page, and let links out of the notebooks' folder lead to the repository."
     refresh_quarto_yml()
     pages = proc_nbs(n_workers=0, force=True)
+    files = f"{config.git_url}/blob/{config.branch}/"
     for path in pages.glob("*.ipynb"):
         notebook = read_nb(path)
         meta = front_matter(notebook.cells[0])
         del meta["output-file"]  # smalldocs does not know it: `finish` renames the pages
-        meta["code-links"] = ["repo", *launch_links(config, path.name)]
         notebook.cells[0].source = f"---\n{yaml.dump(meta)}---\n"
+        notebook.cells = [cell for cell in notebook.cells if not (cell.source or "").startswith("[![")]  # badges are pictures from the network
+        source = {"text": "Notebook on GitHub", "icon": "github", "href": f"{files}{config.nbs_path.name}/{path.name}"}
+        notebook.cells[1].source = link_row(source, *launch_links(config, path.name))  # in place of nbdev's "do not edit"
         for cell in notebook.cells:
             if cell.cell_type == "markdown" and cell.source:
-                cell.source = cell.source.replace("](../", f"]({config.git_url}/blob/{config.branch}/")
+                cell.source = cell.source.replace("](../", f"]({files}")
+            elif (cell.source or "").endswith(")") and "show_doc(" in cell.source:
+                for output in cell.outputs:  # heading and link; signature and docstring follow with the source
+                    output["data"]["text/markdown"] = "".join(output["data"]["text/markdown"]).partition("```")[0].removeprefix("---\n")
         write_nb(notebook, path)
+    (pages / "api.qmd").write_text(api_page(config), encoding="utf-8")
     return pages
 
 
@@ -87,6 +97,20 @@ def doubtful_names(config):
     return {name for name, count in names.items() if count > 1 or name.startswith("_")}
 
 
+# What smalldocs writes, and what a screen reader, or a reader of code, is better served with.
+BETTER = [
+    # a section of the sidebar is a heading here, nothing to fold
+    (r'<a class="sidebar-item-text sidebar-link text-start" [^>]*>(.*?)</a><a class="sidebar-item-toggle[^>]*>.*?</a>', r'<span class="sidebar-heading">\1</span>'),
+    # landmarks of the same kind need names
+    (r'<nav class="navbar ', '<nav aria-label="Site" class="navbar '),
+    (r'<nav class="quarto-secondary-nav">', '<nav aria-label="Menu" class="quarto-secondary-nav">'),
+    (r'<nav id="quarto-sidebar"', '<nav aria-label="Pages" id="quarto-sidebar"'),
+    (r'<nav class="page-navigation">', '<nav aria-label="Previous and next page" class="page-navigation">'),
+    # code of the package is text to read, nothing to fold; the style sheet marks it
+    (r'<details open="" class="code-fold">\n<summary>Exported source</summary>\n(.*?)</details>', r'<div class="exported">\1</div>'),
+]
+
+
 def finish(site, config):
     "Give pages the names that nbdev's links use (00_data.html is data.html), set equations, drop scripts and fonts from the network."
     names = {page.name: _nbpath2html(page).name for page in site.glob("*.html")}
@@ -104,14 +128,16 @@ def finish(site, config):
                     text = re.sub(rf'<a href="\./{page}#\w+">{code}</a>', code, text)
             text = re.sub(r'(<span class="math (inline|display)">)\\[(\[](.*?)\\[)\]]</span>', set_equation, text, flags=re.S)
             text = re.sub(r"<(?:script|link)[^>]*/katex[^>]*>(?:</script>)?", "", text)
+            for written, better in BETTER:
+                text = re.sub(written, better, text, flags=re.S)
         path.write_text(text, encoding="utf-8")
     for path in site.glob("site_libs/themes/*.css"):
         text = path.read_text(encoding="utf-8")
         path.write_text(re.sub(r"@import url\(https?:[^)]*\);", "", text), encoding="utf-8")
 
 
-def broken_links(site, readme, config):
-    "Every link of the site and of README.md to a page, an anchor or a repository file that is not there, and all that needs the network."
+def faults(site, readme, config):
+    "Every link of the site and of README.md to a page, an anchor or a file that is not there; what needs the network; pictures without a text; heavy pages."
     pages = {path.name: path.read_text(encoding="utf-8") for path in site.glob("*.html")}
     anchors = {name: set(re.findall(r'\bid="([^"]+)"', text)) for name, text in pages.items()}
     links = [(name, html.unescape(link)) for name, text in pages.items() for link in re.findall(r'<a\b[^>]*?\bhref="([^"]*)"', text)]
@@ -132,6 +158,11 @@ def broken_links(site, readme, config):
     for name, text in pages.items():
         for part in re.findall(r'<(?:script|img|iframe|link)\b[^>]*?\b(?:src|href)="((?:https?:)?//[^"]*)"', text):
             yield f"{name}: needs the network for {part}"
+        for picture in re.findall(r'<img\b(?![^>]*\balt="[^"]+)[^>]*>', text):
+            yield f"{name}: a picture has no alternative text, write `#| fig-alt: ...` into its cell: {picture[:60]}"
+        loaded = {site / part for part in re.findall(r'<(?:script|link|img)\b[^>]*?\b(?:src|href)="([^":]+)"', text)}
+        if (size := sum(path.stat().st_size for path in {site / name, *loaded, *site.rglob("*.woff2")})) > PAGE_LIMIT:
+            yield f"{name}: {size:,} bytes with all that it loads, more than {PAGE_LIMIT:,}: make its pictures smaller"
 
 
 def build_site(config, readme):
@@ -144,21 +175,24 @@ def build_site(config, readme):
     built = build(prepare(config), quiet=True)
     finish(built.out, config)
     problems = [warning for warning in built.warnings if "broken link" not in warning]
-    problems += sorted(set(broken_links(built.out, readme, config)))
+    problems += sorted(set(faults(built.out, readme, config)))
     if problems:
         sys.exit("the site is not built:\n  " + "\n  ".join(problems))
     return built.out
 
 
-def main(what="all"):
-    "Build all, or README.md alone; the project changes only once everything went well."
+def main(what="all", folder="_docs"):
+    "Build all, or README.md or the site alone; the project changes only once everything went well."
+    target = ROOT / folder
     with project_copy() as config:
         files = build_readme(config)
-        if what == "all":
+        if what != "readme":
             site = build_site(config, files["README.md"].decode())
-            shutil.rmtree(ROOT / "_docs", ignore_errors=True)
-            shutil.copytree(site, ROOT / "_docs")
-            print(f"_docs/: {len(list(site.glob('*.html')))} pages")
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(site, target)
+            print(f"{folder}/: {len(list(site.glob('*.html')))} pages")
+    if what == "site":
+        return
     shutil.rmtree(ROOT / PICTURES, ignore_errors=True)
     for name, content in files.items():
         (ROOT / name).parent.mkdir(exist_ok=True)
