@@ -43,7 +43,7 @@ def api_page(config):
     for notebook, (path, tree) in sorted(modules.items()):
         page = _nbpath2html(Path(notebook)).name
         heading = f"## {config.lib_name}.{path.stem}\n\n{ast.get_docstring(tree)} [The notebook]({page})"
-        rows = ["| name | what it is | |", "|:--|:-----|--:|"]
+        rows = ["| name | what it is |", "|:--|:--|"]
         names = public_names(tree.body)
         for name, node in names.items():
             owner = name.partition(".")[0]
@@ -51,6 +51,6 @@ def api_page(config):
             source = f"{package.replace('/tree/', '/blob/')}/{path.name}#L{node.lineno}"
             kind = "class " if isinstance(node, ast.ClassDef) else ""
             summary = ast.get_docstring(node).splitlines()[0].replace("|", "\\|")
-            rows.append(f"| {kind}[`{name}`]({page}#{anchor.lower()}) | {summary} | [source]({source}) |")
+            rows.append(f"| {kind}[`{name}`]({page}#{anchor.lower()}) | {summary} [source]({source}) |")
         parts += [heading, "\n".join(rows)]
     return "\n\n".join(parts) + "\n"

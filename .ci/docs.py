@@ -55,6 +55,24 @@ def project_copy():
             os.chdir(back)
 
 
+def headings_first(cells):
+    "nbdev puts the headings of the names that a cell defines around it, the last name first; a reader wants them above it, in order."
+    headings = collections.defaultdict(list)
+    for cell in cells:
+        if name := re.search(r"^show_doc\((?:\w+\.)?(\w+)\)$", cell.source or "", flags=re.M):
+            headings[name[1]].append(cell)
+            for output in cell.outputs:  # name and link alone: signature and docstring follow with the source
+                output["data"]["text/markdown"] = "".join(output["data"]["text/markdown"]).partition("```")[0].removeprefix("---\n")
+    moved = [id(cell) for group in headings.values() for cell in group]
+    for cell in cells:
+        if id(cell) in moved:
+            continue
+        if '#| code-summary: "Exported source"' in (cell.source or ""):
+            names = re.findall(r"^(?:def|class) (\w+)", cell.source, flags=re.M)
+            yield from (headings[name].pop(0) for name in names if headings[name])
+        yield cell
+
+
 def prepare(config):
     "Let nbdev write page-ready notebooks; add the launch links and the API page, and let links out of the notebooks' folder lead to the repository."
     refresh_quarto_yml()
@@ -71,9 +89,7 @@ def prepare(config):
         for cell in notebook.cells:
             if cell.cell_type == "markdown" and cell.source:
                 cell.source = cell.source.replace("](../", f"]({files}")
-            elif (cell.source or "").endswith(")") and "show_doc(" in cell.source:
-                for output in cell.outputs:  # heading and link; signature and docstring follow with the source
-                    output["data"]["text/markdown"] = "".join(output["data"]["text/markdown"]).partition("```")[0].removeprefix("---\n")
+        notebook.cells = list(headings_first(notebook.cells))
         write_nb(notebook, path)
     (pages / "api.qmd").write_text(api_page(config), encoding="utf-8")
     return pages
