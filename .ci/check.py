@@ -104,6 +104,9 @@ def check_cells():
         install = f"%pip install -q git+{settings['DEFAULT']['git_url']}"
         if not any(cell["source"].endswith(install) for cell in cells):
             problems.append(f"{name} does not install the package where it is missing: copy that cell from nbs/index.ipynb, with `{install}`")
+        headings = [line for cell in cells if cell["cell_type"] == "markdown" for line in re.findall(r"^## .*", cell["source"], flags=re.M)]
+        if not name.endswith("index.ipynb") and headings[-2:] != ["## Summary", "## Exercises"]:
+            problems.append(f"{name} must end with `## Summary` and `## Exercises`: write what is missing")
         for number, cell in ((number, cell) for number, cell in enumerate(cells) if cell["cell_type"] == "code"):
             if re.search(r"^\s*(?:from|import)\s+nbdev\b", cell["source"], flags=re.M):
                 problems.append(f"{name}, cell {number} imports nbdev, which a reader does not have: delete the import")

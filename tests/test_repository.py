@@ -23,7 +23,7 @@ def test_promise(promise):
 # --- the tools themselves, on a project of two pages ---
 
 INDEX = ["# Tiny\n\n> A project of two pages", "See [the data](00_data.ipynb#sums), `double` and [settings](../settings.ini).\n\n::: {.callout-note}\n## Mind\nThe gap.\n:::"]
-DATA = ["# Data\n\n> Sums", "## Sums\n\n$$\\begin{aligned} s &= \\sum_i x_i \\\\ m &= \\frac{s}{n} \\end{aligned}$$"]
+DATA = ["# Data\n\n> Sums", "## Sums\n\n$$\\begin{aligned} s &= \\sum_i x_i \\\\ m &= \\frac{s}{n} \\end{aligned}$$", "## Summary\n\nOne sum.", "## Exercises\n\nAnother."]
 SETUP = f"#| eval: false\nif missing:\n    %pip install -q git+{check.settings['DEFAULT']['git_url']}"
 CODE = 'def double(\n    number: int = 1,  # what to double\n) -> int:  # twice the number\n    "Double a number."\n    return 2 * number\n'
 
@@ -48,7 +48,7 @@ def project(tmp_path):
     for folder in ("nbs", check.PACKAGE):
         (tmp_path / folder).mkdir()
     shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
-    for file in ("settings.ini", "nbs/_quarto.yml", "nbs/styles.css"):
+    for file in ("settings.ini", "nbs/_quarto.yml", "nbs/styles.css", "nbs/favicon.svg"):
         shutil.copy(ROOT / file, tmp_path / file)
     write_notebook(tmp_path / "nbs" / "index.ipynb", INDEX, SETUP)
     write_notebook(tmp_path / "nbs" / "00_data.ipynb", DATA, "#| default_exp data", f"#| exports\n{CODE}", SETUP)
@@ -76,6 +76,11 @@ def test_site(project):
     address = f"github.com/{owner['user']}/{owner['repo']}/blob/{owner['branch']}/nbs/00_data.ipynb"
     assert f"https://kaggle.com/kernels/welcome?src=https://{address}" in page
     assert f"https://colab.research.google.com/{address.replace('.com', '')}" in page
+    assert page.count("what to double") == page.count("Double a number.") == 1  # once, in the source
+    assert page.index('id="double"') < page.index('class="exported"')
+    api = (project / "_docs" / "api.html").read_text()
+    assert 'href="data.html#double"' in api and "Double a number." in api
+    assert f"github.com/{owner['user']}/{owner['repo']}/blob/{owner['branch']}/{check.PACKAGE}/data.py#L" in api
     assert 'href="data.html#sums"' in (project / "_docs" / "index.html").read_text()
 
 
@@ -85,6 +90,8 @@ def test_site(project):
     ("[gone](../GONE.md)", "/GONE.md"),
     ("$\\nosuchcommand x$", "does not know \\nosuchcommand"),
     ("![far](https://example.org/far.png)", "index.html: needs the network for https://example.org/far.png"),
+    ("![](../settings.ini)", "index.html: a picture has no alternative text"),
+    (f"<p>{'heavy ' * 250_000}</p>", "more than 1,500,000: make its pictures smaller"),
 ])  # fmt: skip
 def test_faulty_page_stops_the_build(project, text, said):
     (project / "_docs").mkdir()
@@ -113,18 +120,21 @@ def test_check_is_silent_then_names_every_fault(project):
     write_notebook(project / "nbs" / "index.ipynb", [INDEX[0] + "\n\nA lost sentence.", *INDEX[1:]], "import nbdev", "import math\nprint(math.pi)", "#| export\ndef f(): pass")
     path = project / "nbs" / "00_data.ipynb"
     notebook = json.loads(path.read_text())
-    notebook["cells"][2]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["saved in /home/me/run"]}]
-    notebook["cells"][2]["metadata"] = {"scrolled": True}
+    code = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
+    code["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["saved in /home/me/run"]}]
+    code["metadata"] = {"scrolled": True}
+    notebook["cells"] = [cell for cell in notebook["cells"] if "## Exercises" not in "".join(cell["source"])]
     path.write_text(json.dumps(notebook))
-    code = CODE.replace("  # what to double", "").replace('    "Double a number."\n', "") + 'class Pair(NamedTuple):\n    "Two."\n    first: int\n'
-    (project / check.PACKAGE / "data.py").write_text(code)
+    faulty = CODE.replace("  # what to double", "").replace('    "Double a number."\n', "") + 'class Pair(NamedTuple):\n    "Two."\n    first: int\n'
+    (project / check.PACKAGE / "data.py").write_text(faulty)
     status, said = run(project, ".ci/check.py")
     assert status == 1
     for fault in (
         "README.md is not what nbs/index.ipynb makes: run `python .ci/docs.py readme`",
         f"{check.PACKAGE}/data.py is not what the notebooks export: run `nbdev_export`",
         "nbs/00_data.ipynb is not clean: run `nbdev_clean`",
-        "nbs/00_data.ipynb, cell 2 shows the path /home/me/run",
+        "nbs/00_data.ipynb, cell 3 shows the path /home/me/run",
+        "nbs/00_data.ipynb must end with `## Summary` and `## Exercises`",
         "nbs/index.ipynb, cell 0 must be `# Title`",
         "nbs/index.ipynb does not install the package where it is missing",
         "nbs/index.ipynb, cell 2 imports nbdev",

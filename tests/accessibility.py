@@ -1,0 +1,52 @@
+"No barrier for readers with disabilities that axe-core finds: run by `.ci/run`, not by `make test` (npm fetches axe-core from the network)."
+import shutil
+import subprocess
+
+import pytest
+from browser import NOTEBOOKS, PHONE, SCREEN, site, visit  # noqa: F401 (site and visit are fixtures)
+
+AXE = "axe-core@4.14.1"
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory):
+    "The script that looks for barriers."
+    if shutil.which("npm") is None:
+        pytest.skip("npm was not found: accessibility is not checked")
+    folder = tmp_path_factory.mktemp("axe")
+    done = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--cache", folder / "cache", "--prefix", folder, AXE], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text()
+
+
+def barriers(page, axe):
+    "What axe-core finds, solutions unfolded, as sentences."
+    page.evaluate("document.querySelectorAll('details').forEach(box => box.open = true)")
+    page.evaluate(axe)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']}).then(result => result.violations)")
+    return [f"{each['impact']}: {each['help']}: {len(each['nodes'])} times, such as {each['nodes'][0]['html'][:120]}" for each in found]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", [*NOTEBOOKS, "api"])
+def test_page(visit, site, axe, name, scheme):
+    page, _ = visit(site, f"{name}.html", viewport=SCREEN, color_scheme=scheme)
+    assert not barriers(page, axe)
+
+
+def test_phone_with_menu_and_search(visit, site, axe):
+    page, _ = visit(site, "index.html", viewport=PHONE)
+    page.get_by_role("searchbox").fill("MLP")
+    page.locator(".search-result").first.wait_for()
+    assert not barriers(page, axe)
+    page.keyboard.press("Escape")
+    page.get_by_label("Toggle sidebar navigation").click()
+    page.get_by_role("link", name="Metrics", exact=True).first.wait_for()
+    assert not barriers(page, axe)
+
+
+def test_barriers_are_found(visit, axe, tmp_path):
+    (tmp_path / "bad.html").write_text("<!DOCTYPE html><html lang='en'><title>x</title><main><h1>x</h1><img src='data:,'><p style='color: #ccc'>pale</p></main>")
+    page, _ = visit(tmp_path, "bad.html")
+    found = " ".join(barriers(page, axe))
+    assert "critical: Images must have alternative text" in found and "serious: Elements must meet minimum color contrast" in found

@@ -1,0 +1,71 @@
+"Pages in Debian's Chromium, driven by Playwright, for the tests of the site and of the report."
+import http.server
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = [re.sub(r"^\d+\w?_", "", path.stem) for path in sorted((ROOT / "nbs").glob("*.ipynb"))]  # their pages, 02b_recipes.ipynb as recipes
+SCREEN, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+
+# What a page shows that it should not: parts wider than the screen, pictures that are blank or without a text, links to nowhere on the page.
+LOOK = """() => {
+  const within = selector => [...document.querySelectorAll(selector)], inBox = node => node.closest(".wide, .sd-table, .cell-output, .math.display, pre, nav");
+  const out = within("main *").filter(node => node.getBoundingClientRect().right > innerWidth + 1 && !inBox(node)).map(node => "wide: " + node.tagName + " " + node.textContent.slice(0, 40));
+  const blank = within("img").filter(image => !image.complete || image.naturalWidth < 100).map(image => "blank: " + image.alt);
+  const mute = within("img").filter(image => image.alt.length < 20).map(image => "without a text: " + image.alt);
+  const nowhere = within("a[href^='#']").filter(link => !document.getElementById(decodeURIComponent(link.hash.slice(1)))).map(link => "leads nowhere: " + link.hash);
+  const scroll = document.documentElement.scrollWidth > innerWidth ? ["scrolls sideways: " + document.documentElement.scrollWidth] : [];
+  return [...out, ...blank, ...mute, ...nowhere, ...scroll];
+}"""
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def visit():
+    "visit(folder, name, **context) opens a page from a server on this machine; (the page, a growing list of all that went wrong with it)."
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pages are not tried in a browser")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("no Chromium was found: pages are not tried in a browser")
+    servers = {}
+
+    def open_page(folder, name, **context):
+        if folder not in servers:
+            servers[folder] = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
+            threading.Thread(target=servers[folder].serve_forever, daemon=True).start()
+        home = f"http://127.0.0.1:{servers[folder].server_port}/"
+        page, wrong = browser.new_context(**context).new_page(), []
+        page.on("console", lambda said: said.type in ("error", "warning") and wrong.append(f"console: {said.text}"))
+        page.on("pageerror", lambda error: wrong.append(f"script: {error}"))
+        page.on("request", lambda asked: asked.url.startswith((home, "data:")) or wrong.append(f"asks another host: {asked.url}"))
+        page.on("response", lambda answer: answer.status >= 400 and wrong.append(f"{answer.status}: {answer.url}"))
+        page.goto(home + name, wait_until="load")
+        return page, wrong
+
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield open_page
+        browser.close()
+    for server in servers.values():
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    "The site, built in a folder of its own."
+    pytest.importorskip("smalldocs", reason="smalldocs needs Python 3.11")
+    folder = tmp_path_factory.mktemp("pages") / "site"
+    done = subprocess.run([sys.executable, ".ci/docs.py", "site", folder], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder

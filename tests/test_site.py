@@ -1,0 +1,91 @@
+"The site in a browser: every page on a screen and on a phone, search, dark mode, the first page in one screen."
+from pathlib import Path
+
+import pytest
+from browser import LOOK, NOTEBOOKS, PHONE, SCREEN, site, visit  # noqa: F401 (site and visit are fixtures)
+
+# What a page of a notebook lacks, beside what LOOK finds on any page.
+LACKS = """name => {
+  const lack = [], text = document.querySelector("main").innerText, all = selector => [...document.querySelectorAll(selector)];
+  if (/\\\\[()[\\]]|\\$\\$|\\\\(frac|sum|begin)/.test(all("main :is(p, li, td)").map(node => node.innerText).join(" "))) lack.push("TeX that is not set");
+  if (all("math").some(node => !node.getBoundingClientRect().height && !node.closest("details:not([open])"))) lack.push("an equation without height");
+  const places = all(".elsewhere a").filter(link => link.getBoundingClientRect().height).map(link => new URL(link.href).host);
+  if (name != "api" && places.join() != "github.com,colab.research.google.com,kaggle.com") lack.push("links to GitHub, Colab and Kaggle: " + places);
+  if (!document.querySelector("h1 + *, .description").innerText.length || !all("main p").length) lack.push("an opener");
+  const ends = all("main h2").slice(-2).map(node => node.innerText.trim()).join();
+  if (!["index", "api"].includes(name) && ends != "Summary,Exercises") lack.push("Summary and Exercises at the end: " + ends);
+  if (all("#exercises details[open]").length) lack.push("a solution that is not folded");
+  return lack;
+}"""
+
+
+@pytest.mark.parametrize("name", [*NOTEBOOKS, "api"])
+def test_page(visit, site, name):
+    page, wrong = visit(site, f"{name}.html", viewport=SCREEN)
+    wrong += page.evaluate(LOOK) + page.evaluate(LACKS, name)
+    page.set_viewport_size(PHONE)
+    wrong += page.evaluate(LOOK) + page.evaluate(LACKS, name)
+    assert not wrong, wrong
+
+
+def test_order(visit, site):
+    page, _ = visit(site, "index.html", viewport=SCREEN)
+    names = [Path(link).stem for link in page.eval_on_selector_all("#quarto-sidebar a", "links => links.map(link => link.pathname)")]
+    assert sorted(names) == sorted([*NOTEBOOKS, "api"])
+    order = ["index", "data", "metrics", "mlp", "cnn", "hybrid", "experiments", "report", "api"]
+    assert [name for name in names if name in order] == order
+
+
+def test_first_page_in_one_screen(visit, site):
+    page, _ = visit(site, "index.html", viewport=SCREEN)
+    seen = page.evaluate("""() => {
+      const bottom = node => node.getBoundingClientRect().bottom, find = text => [...document.querySelectorAll("main p, main pre")].find(node => node.innerText.includes(text));
+      return [document.querySelector("h1"), document.querySelector("main img"), find("%"), find("make test")].map(bottom);
+    }""")
+    assert seen == sorted(seen) and seen[-1] <= SCREEN["height"], seen
+
+
+@pytest.mark.parametrize("size", [SCREEN, PHONE], ids=["screen", "phone"])
+def test_search(visit, site, size):
+    page, wrong = visit(site, "data.html", viewport=size)
+    page.get_by_role("searchbox").fill("MLP")
+    page.locator(".search-result").first.wait_for()
+    found = page.eval_on_selector_all(".search-result", "results => results.map(result => [result.pathname, result.innerText])")
+    assert found[0][0] == "/mlp.html" and all("mlp" in text.lower() for _, text in found), found
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/mlp.html*")
+    assert page.title().startswith("The MLP from scratch") and not wrong, wrong
+
+
+def test_dark(visit, site):
+    def brightness(page):
+        return page.evaluate("() => { const sum = name => eval(getComputedStyle(document.body)[name].match(/\\d+/g).slice(0, 3).join('+')); return [sum('backgroundColor'), sum('color')]; }")
+
+    page, _ = visit(site, "mlp.html", viewport=SCREEN, color_scheme="light")
+    paper, ink = brightness(page)
+    assert paper > 700 > 200 > ink
+    page.get_by_title("Toggle dark mode").click()
+    page.wait_for_function("document.documentElement.classList.contains('quarto-dark')")
+    page.reload()
+    dark_paper, dark_ink = brightness(page)
+    assert dark_paper < 100 and dark_ink > 600
+    preferred, _ = visit(site, "mlp.html", viewport=SCREEN, color_scheme="dark")
+    assert brightness(preferred) == [dark_paper, dark_ink]
+
+
+def test_what_overflows_is_reached_by_keyboard(visit, site):
+    page, _ = visit(site, "mlp.html", viewport=PHONE)
+    page.wait_for_function("document.querySelector('main [tabindex]')")
+    stops = page.eval_on_selector_all("main [tabindex='0']", "nodes => nodes.map(node => node.scrollWidth > node.clientWidth)")
+    assert stops and all(stops)
+
+
+def test_faults_are_found(visit, site, tmp_path):
+    bad = """<!DOCTYPE html><main><h1>Bad</h1><p class="description">x</p><p style="width: 900px">wide</p><img alt="x" src="data:image/png;base64,AAAA">
+        <a href="#gone">link</a><p>\\(x\\)</p><div id="exercises"><details open>Solved</details></div><script>console.error("mind"); fetch("http://localhost:1/")</script><script src="gone.js"></script></main>"""
+    (tmp_path / "bad.html").write_text(bad)
+    page, wrong = visit(tmp_path, "bad.html", viewport=PHONE)
+    wrong = "\n".join(wrong + page.evaluate(LOOK) + page.evaluate(LACKS, "bad"))
+    for fault in ("wide: P wide", "blank: x", "without a text: x", "leads nowhere: #gone", "scrolls sideways", "console: mind", "another host: http://localhost:1/",
+                  "404: ", "TeX that is not set", "links to GitHub, Colab and Kaggle", "not folded", "Summary and Exercises at the end"):
+        assert fault in wrong, fault
