@@ -50,6 +50,9 @@ def test_search(visit, site, size):
     page, wrong = visit(site, "data.html", viewport=size)
     page.get_by_role("searchbox").fill("MLP")
     page.locator(".search-result").first.wait_for()
+    page.wait_for_timeout(300)  # the box widens
+    right, scroll = page.evaluate("[document.querySelector('.smalldocs-search-results').getBoundingClientRect().right, document.documentElement.scrollWidth]")
+    assert max(right, scroll) <= size["width"]
     found = page.eval_on_selector_all(".search-result", "results => results.map(result => [result.pathname, result.innerText])")
     assert found[0][0] == "/mlp.html" and all("mlp" in text.lower() for _, text in found), found
     page.keyboard.press("Enter")
