@@ -2,7 +2,7 @@
 
     python .ci/docs.py               the site into _docs/, and README.md with its pictures
     python .ci/docs.py readme        README.md and its pictures alone
-    python .ci/docs.py site FOLDER   the site alone, into FOLDER
+    python .ci/docs.py site FOLDER   the site alone, into a new FOLDER
 
 nbdev prepares the notebooks in a temporary copy of the project, smalldocs renders them, latex2mathml sets the equations.
 """
@@ -128,7 +128,7 @@ BETTER = [
 
 
 def finish(site, config):
-    "Give pages the names that nbdev's links use (00_data.html is data.html), set equations, drop scripts and fonts from the network."
+    "Give pages the names that nbdev's links use (00_data.html is data.html), set equations, drop scripts and fonts from the network, mend the markup."
     names = {page.name: _nbpath2html(page).name for page in site.glob("*.html")}
     doubtful = doubtful_names(config)
     for old, new in names.items():
@@ -200,6 +200,8 @@ def build_site(config, readme):
 def main(what="all", folder="_docs"):
     "Build all, or README.md or the site alone; the project changes only once everything went well."
     target = ROOT / folder
+    if what == "site" and target.exists():
+        sys.exit(f"{folder} is there already: name a folder that is not")
     with project_copy() as config:
         files = build_readme(config)
         if what != "readme":

@@ -1,8 +1,13 @@
 "The site in a browser: every page on a screen and on a phone, search, dark mode, the first page in one screen."
+import importlib
+import inspect
+import pkgutil
 from pathlib import Path
 
 import pytest
 from browser import LOOK, NOTEBOOKS, PHONE, SCREEN, site, visit  # noqa: F401 (site and visit are fixtures)
+
+import fmnist
 
 # What a page of a notebook lacks, beside what LOOK finds on any page.
 LACKS = """name => {
@@ -34,6 +39,14 @@ def test_order(visit, site):
     assert sorted(names) == sorted([*NOTEBOOKS, "api"])
     order = ["index", "data", "metrics", "mlp", "cnn", "hybrid", "experiments", "report", "api"]
     assert [name for name in names if name in order] == order
+
+
+def test_api_lists_all(visit, site):
+    page, _ = visit(site, "api.html", viewport=SCREEN)
+    listed = page.eval_on_selector_all("main td a code", "names => names.map(name => name.innerText)")
+    modules = [importlib.import_module(f"fmnist.{module.name}") for module in pkgutil.iter_modules(fmnist.__path__) if module.name[0] != "_"]
+    public = [name for module in modules for name in module.__all__ if inspect.isroutine(thing := getattr(module, name)) or inspect.isclass(thing)]
+    assert len(public) > 100 and sorted(name for name in listed if "." not in name) == sorted(public)
 
 
 def test_first_page_in_one_screen(visit, site):
