@@ -1,4 +1,5 @@
 "Packaging for setuptools, read from settings.ini, the one place where the project is described."
+import re
 from configparser import ConfigParser
 from pathlib import Path
 from setuptools import find_packages, setup
@@ -7,19 +8,29 @@ root = Path(__file__).parent
 config = ConfigParser(delimiters=["="])
 config.read(root / "settings.ini", encoding="utf-8")
 c = config["DEFAULT"]
+files = f"{c['git_url']}/{{}}/{c['branch']}/"
+# README.md names files of the repository; a page elsewhere needs their addresses.
+readme = (root / "README.md").read_text(encoding="utf-8")
+readme = re.sub(r"(!\[[^]]*\]\()(?![a-z]+:)", rf"\1{files.format('raw')}", readme)
+readme = re.sub(r"(\]\()(?![a-z]+:|#)", rf"\1{files.format('blob')}", readme)
 minors = range(int(c["min_python"].split(".")[1]), 14)
 
 setup(
     name=c["lib_name"],
     version=c["version"],
     description=c["description"],
-    long_description=(root / "README.md").read_text(encoding="utf-8"),
+    long_description=readme,
     long_description_content_type="text/markdown",
     author=c["author"],
     author_email=c["author_email"],
-    url=c["git_url"],
-    project_urls={"Documentation": c["doc_host"] + c["doc_baseurl"], "Source": c["git_url"]},
-    license="Apache-2.0",
+    project_urls={
+        "Documentation": c["doc_host"] + c["doc_baseurl"],
+        "Source": c["git_url"],
+        "Changelog": files.format("blob") + "CHANGELOG.md",
+        "Issues": c["git_url"] + "/issues",
+    },
+    license_expression="Apache-2.0 AND MIT",  # MIT: the sample of Fashion-MNIST
+    license_files=["LICENSE", "fmnist/sample/LICENSE"],
     keywords=c["keywords"].split(),
     classifiers=[
         "Development Status :: 3 - Alpha",

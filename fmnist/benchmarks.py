@@ -187,7 +187,7 @@ def _usual_cnn(data, settings, device, batch_size):
         def __len__(self): return len(data.train_labels)
         def __getitem__(self, i): return self.transform(Image.fromarray(data.train_images[i])), int(data.train_labels[i])
     loader = DataLoader(Images(), batch_size=batch_size, shuffle=True)
-    model = CNNModel(**settings).to(device, memory_format=torch.contiguous_format)
+    model = CNNModel(**settings).to(device).to(memory_format=torch.contiguous_format)
     criterion, optimizer = torch.nn.CrossEntropyLoss(), torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-4)
     def epoch():
         model.train()
@@ -306,7 +306,7 @@ def agreement(
 def fmnist_bench(
     argv=None # Arguments, by default those of the command line
 ):
-    "Console script: measure the models against their references."
+    "Measure the models against their references."
     parser = argparse.ArgumentParser(prog="fmnist_bench", description=fmnist_bench.__doc__)
     parser.add_argument("model", choices=["mlp", "cnn"], help="what to measure")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="numbers of threads")

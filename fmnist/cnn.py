@@ -60,7 +60,7 @@ def _initialize(model, method, generator):
     for layer in model.modules():
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
             draw[method](layer.weight)
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None: nn.init.zeros_(layer.bias)
 
 # %% ../nbs/03_cnn.ipynb #2dfcdc8e
 class CNNModel(nn.Module):
@@ -117,7 +117,7 @@ class CNNModel(nn.Module):
             self.train(training)
         counts = {name.partition(".")[2]: sum(flops.values())//2 for name, flops in counter.get_flop_counts().items()} # 2 operations each
         rows = [(f"{name} {type(layer).__name__}", shapes[layer], sum(p.numel() for p in layer.parameters()), counts.get(name, 0)) for name, layer in layers]
-        rows.append(("total", "", *(sum(row[i] for row in rows) for i in (2, 3))))
+        rows.append(("total", "", sum(row[2] for row in rows), sum(row[3] for row in rows)))
         return "\n".join([f"{'layer':26} {'output':>9} {'parameters':>11} {'multiply-adds':>14}"] + [f"{n:26} {s:>9} {p:11,} {m:14,}" for n, s, p, m in rows])
 
 # %% ../nbs/03_cnn.ipynb #a81d005a
@@ -206,7 +206,7 @@ def train(
     progress:bool=False, # Show a bar with the time left?
     scheduler=None, # From torch.optim.lr_scheduler, stepped after each batch
     scaler=None # `torch.amp.GradScaler`, for float16
-) -> tuple: # Mean loss and accuracy (0 to 1) over the epoch as it went
+) -> tuple[float, float]: # Mean loss and accuracy (0 to 1) over the epoch as it went
     "One epoch of training."
     from tqdm import tqdm
     model.train()
@@ -242,7 +242,7 @@ def validate(
     val_loader, # Iterable of (images, labels)
     criterion, # Loss of (logits, labels)
     dtype=None # torch.bfloat16 for mixed precision
-) -> tuple: # Loss and accuracy (0 to 1)
+) -> tuple[float, float]: # Loss and accuracy (0 to 1)
     "Judge a model without training it; it stays in evaluation mode."
     logits, labels = _logits(model, val_loader, dtype)
     return criterion(logits, labels).item(), (logits.argmax(1) == labels).float().mean().item()
@@ -331,7 +331,7 @@ def fit(
         optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=device.type != "mps")
         scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, epochs*len(train_loader)) if schedule == "one cycle" else None
         scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
-        parts = {"model": model, "optimizer": optimizer, "scaler": scaler} | ({"scheduler": scheduler} if scheduler else {})
+        parts:dict = {"model": model, "optimizer": optimizer, "scaler": scaler} | ({"scheduler": scheduler} if scheduler else {})
         if checkpoint:
             for name, part in parts.items(): part.load_state_dict(checkpoint[name])
             history, best = History.from_dict(checkpoint["history"]), checkpoint["best"]

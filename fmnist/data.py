@@ -191,7 +191,7 @@ def _load_checked(path, name, table):
     array, (shape, digest) = load_idx_file(path), table[name]
     if array.shape != shape: raise ValueError(f"{path}: shape {array.shape}, expected {shape}")
     content = hashlib.sha256(_idx_header(array))
-    content.update(array)
+    content.update(array.data)
     if content.hexdigest() != digest:
         raise ValueError(f"{path}: this is not Fashion-MNIST: SHA-256 of the content is {content.hexdigest()}, expected {digest}")
     return array
@@ -291,8 +291,8 @@ def debian_package():
 def fmnist_data(
     argv:list|None=None # The arguments, by default those of the command line
 ):
-    "Console script `fmnist_data`: find or fetch the data set and check it."
-    parser = argparse.ArgumentParser(prog="fmnist_data", description="Find Fashion-MNIST on this machine or download it, and check it.")
+    "Find Fashion-MNIST on this machine or download it, and check it."
+    parser = argparse.ArgumentParser(prog="fmnist_data", description=fmnist_data.__doc__)
     parser.add_argument("--root", help="a folder to look in first")
     parser.add_argument("--debian", action="store_true", help="if the download fails, get Debian's package (installs it when run as root)")
     args = parser.parse_args(argv)
@@ -321,8 +321,8 @@ def find_duplicates(
 
 # %% ../nbs/00_data.ipynb #853339ae
 def show_images(
-    images:np.ndarray, # (n, 28, 28), any numbers
-    titles:list=(), # What to write above each, if anything
+    images:np.ndarray|list, # (n, 28, 28), any numbers
+    titles:list|tuple=(), # What to write above each, if anything
     columns:int=10, # Images in a row
     size:float=0.56 # Width of one image, inches
 ): # The matplotlib figure

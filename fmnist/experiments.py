@@ -20,15 +20,13 @@ from importlib.metadata import PackageNotFoundError, distribution, version
 from importlib.resources import files
 from multiprocessing import resource_tracker
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .data import FILES, FashionMNIST, _idx_header, atomic_write, cnn_batches, fashion_mnist, fashion_mnist_sample, mlp_batches, random_generator
 from .metrics import Epoch, History, Mistake, Scores, find_mistakes
-from .mlp import MLP, TrainingDiverged
-
-try: import fcntl
-except ImportError: fcntl = None # Windows
+from .mlp import MLP, TrainingDiverged, patch
 
 # %% ../nbs/04_experiments.ipynb #a142a8ba
 @cache
@@ -85,8 +83,8 @@ def commit() -> str|None: # Such as "5d1d97a0c1de", with "-dirty" if files were 
         describe = ["git", "-C", str(top), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
         try: return subprocess.run(describe, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
         except (OSError, subprocess.SubprocessError): pass
-    try: return json.loads(distribution("fmnist").read_text("direct_url.json"))["vcs_info"]["commit_id"][:12]
-    except (PackageNotFoundError, TypeError, KeyError, ValueError): return None
+    try: return json.loads(distribution("fmnist").read_text("direct_url.json") or "{}")["vcs_info"]["commit_id"][:12]
+    except (PackageNotFoundError, KeyError, ValueError): return None
 
 def _threads():
     "How many threads NumPy's libraries use at most, as far as the environment says."
@@ -337,7 +335,9 @@ def lock_folder(
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder/".lock", "a+b") as file:
         try:
-            if fcntl: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.name == "posix":
+                import fcntl
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             else:
                 file.seek(0)
                 importlib.import_module("msvcrt").locking(file.fileno(), 2, 1) # LK_NBLCK
@@ -349,10 +349,10 @@ def lock_folder(
 def _serve(pipe):
     "The life of a worker: calls come in, results go out, until the driver is gone."
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    def end_with_the_driver():
-        multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    def end_with(driver):
+        multiprocessing.connection.wait([driver.sentinel])
         os._exit(1)
-    threading.Thread(target=end_with_the_driver, daemon=True).start()
+    threading.Thread(target=end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     pipe.send_bytes(b"ready")
     while True:
         try: message = pipe.recv_bytes()
@@ -428,6 +428,7 @@ def _environment(changes):
     finally:
         for name, value in before.items(): os.environ.pop(name) if value is None else os.environ.update({name: value})
 
+@patch
 def _start_worker(self:LocalExecutor, number):
     "A process that has said it is ready, and the pipe to it."
     context = multiprocessing.get_context("spawn")
@@ -451,9 +452,11 @@ def _start_worker(self:LocalExecutor, number):
         if self.killed: raise BrokenExecutor("this executor has been shut down")
     raise WorkerStartError(f"a worker process does not start (exit code {process.exitcode}). In a script, start runs below `if __name__ == \"__main__\":`")
 
+@patch
 def _slot(self:LocalExecutor, number):
     "Serve one worker: the body of a thread."
-    process = pipe = None
+    process:Any = None
+    pipe:Any = None
     while True:
         future, call = self.calls.get()
         if future is None: break
@@ -475,8 +478,6 @@ def _slot(self:LocalExecutor, number):
 def _exit_reason(code):
     try: return f"signal {signal.Signals(-code).name}"
     except ValueError: return f"exit code {code}"
-
-LocalExecutor._start_worker, LocalExecutor._slot = _start_worker, _slot
 
 # %% ../nbs/04_experiments.ipynb #873f273e
 TORCH_MODELS = ("cnn", "hybrid") # Computed by PyTorch, on a GPU if there is one

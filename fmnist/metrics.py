@@ -32,7 +32,7 @@ def confusion_matrix(
 
 # %% ../nbs/01_metrics.ipynb #b0f0c5b5
 def class_scores(
-    confusion:np.ndarray # (classes, classes), row: true, column: predicted
+    confusion:np.ndarray|tuple # (classes, classes), row: true, column: predicted
 ) -> tuple: # Three float64 arrays (classes,): precision, recall, F1
     "Precision, recall and F1 of each class; 0 where they are not defined."
     confusion = np.asarray(confusion)
@@ -72,8 +72,8 @@ class Scores:
         if not np.isfinite(probabilities).all():
             raise ValueError(f"the probabilities of image {np.isfinite(probabilities).all(axis=1).argmin()} are not finite")
         confusion = confusion_matrix(labels, probabilities.argmax(axis=1), probabilities.shape[1])
-        averages = (float(score.mean()) for score in class_scores(confusion))
-        return cls(float(confusion.trace()/len(labels)), *averages, cross_entropy(labels, probabilities), tuple(map(tuple, confusion.tolist())))
+        precision, recall, f1 = (float(score.mean()) for score in class_scores(confusion))
+        return cls(float(confusion.trace()/len(labels)), precision, recall, f1, cross_entropy(labels, probabilities), tuple(map(tuple, confusion.tolist())))
 
     def to_dict(self) -> dict: # Ready for JSON
         "The fields as a dictionary."
@@ -197,7 +197,7 @@ def plot_class_scores(
 # %% ../nbs/01_metrics.ipynb #c0a868a2
 class Mistake(NamedTuple):
     "A wrong prediction."
-    index: int # Which image
+    image: int # Its index
     label: int # Its true class
     prediction: int # What the model said
     probability: float # How certain it was, 0 to 1
@@ -221,7 +221,7 @@ def plot_mistakes(
     "Each mistaken image with what the model said, how certain it was, and the true class."
     if not mistakes: raise ValueError("there are no mistakes to show")
     titles = [f"{CLASSES[m.prediction]} {m.probability:.0%}\n({CLASSES[m.label]})" for m in mistakes]
-    return show_images([images[m.index] for m in mistakes], titles, columns, size=0.85)
+    return show_images([images[m.image] for m in mistakes], titles, columns, size=0.85)
 
 # %% ../nbs/01_metrics.ipynb #cfef08ef
 class Reliability(NamedTuple):

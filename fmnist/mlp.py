@@ -226,7 +226,7 @@ def _number(value): return isinstance(value, (int, float, np.number)) and not is
 def _check_network(input_size, layers, activations, initialization, random_scale):
     hidden = ", ".join(ACTIVATIONS)
     check(_whole(input_size), "input_size", input_size, "a whole number of at least 1")
-    check(isinstance(layers, (list, tuple)) and len(layers) and all(map(_whole, layers)), "layers", layers, "a list of whole numbers of at least 1")
+    check(isinstance(layers, (list, tuple)) and len(layers) > 0 and all(map(_whole, layers)), "layers", layers, "a list of whole numbers of at least 1")
     check(isinstance(activations, (list, tuple)) and len(activations) == len(layers), "activations", activations,
           f"a list of {len(layers)} names, one for each of the layers {list(layers)}")
     for i, name in enumerate(activations[:-1]): check(name in ACTIVATIONS, f"activations[{i}]", name, f"one of {hidden}")
@@ -239,7 +239,7 @@ def _check_training(dropout, learning_rate, seed, dtype):
     check(_number(dropout) and 0 <= dropout < 1, "dropout", dropout, "a probability of dropping, 0 <= dropout < 1")
     check(_number(learning_rate) and learning_rate > 0, "learning_rate", learning_rate, "a number above 0")
     seeds = seed if isinstance(seed, (list, tuple)) else [seed]
-    check(len(seeds) and all(_whole(s, 0) for s in seeds), "seed", seed, "a whole number of at least 0, or a list of them")
+    check(len(seeds) > 0 and all(_whole(s, 0) for s in seeds), "seed", seed, "a whole number of at least 0, or a list of them")
     check(dtype in ("float32", "float64"), "dtype", dtype, "float32 or float64")
 
 # %% ../nbs/02_mlp.ipynb #f0bd29bc
@@ -448,7 +448,8 @@ class TrainingDiverged(ArithmeticError):
 # %% ../nbs/02_mlp.ipynb #4dc1d702
 @patch
 def _train_epoch(self:MLP, batches):
-    number, totals, count = self.epoch, 0, 0
+    number, count = self.epoch, 0
+    totals:float|np.ndarray = 0
     self.start_epoch(number)
     for j, (x, labels) in enumerate(batches.epoch(number) if hasattr(batches, "epoch") else batches):
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"): loss, right = np.reshape(self.step(x, labels), (2, -1))
@@ -463,10 +464,11 @@ def _train_epoch(self:MLP, batches):
 # %% ../nbs/02_mlp.ipynb #4682301d
 @patch
 def _validate(self:MLP, batches):
-    totals, count = 0, 0
+    count = 0
+    totals:float|np.ndarray = 0
     for x, labels in batches:
         self.forward(x)
-        self.cache = [None]
+        self.cache = [[]]
         loss, right = np.reshape(self._judge(self._target(labels)), (2, -1))
         totals, count = totals + np.stack([loss*x.shape[-2], right]), count + x.shape[-2]
     check(count > 0, "val_batches", batches, "at least one batch")
@@ -517,11 +519,11 @@ def train(self:MLP,
 @patch
 def _record(self:MLP, trained, valid, seconds, verbose):
     self.epoch += 1
-    for r, record in enumerate(self.records):
-        record.append(Epoch(self.epoch, *map(float, trained[:, r]), *map(float, valid[:, r]), seconds))
+    def epoch(trained, valid): return Epoch(self.epoch, float(trained[0]), float(trained[1]), float(valid[0]), float(valid[1]), seconds)
+    for r, record in enumerate(self.records): record.append(epoch(trained[:, r], valid[:, r]))
     if not verbose: return
     if self.many: print(f"mean of {len(self.records)} networks: ", end="")
-    print(Epoch(self.epoch, *map(float, trained.mean(axis=1)), *map(float, valid.mean(axis=1)), seconds), flush=True)
+    print(epoch(trained.mean(axis=1), valid.mean(axis=1)), flush=True)
 
 # %% ../nbs/02_mlp.ipynb #cbcf1b84
 @patch
@@ -568,7 +570,7 @@ def save(self:MLP,
     path # File to write, usually *.npz
 ):
     "Write the network and its records."
-    arrays = {name: np.asarray(value.cpu() if hasattr(value, "cpu") else value) for name, value in self.state().items()}
+    arrays:dict = {name: np.asarray(value.cpu() if hasattr(value, "cpu") else value) for name, value in self.state().items()}
     records = [History(tuple(record)).to_dict() for record in self.records]
     text = json.dumps(dict(config=self.config, records=records, began=getattr(self, "began", 0)))
     with atomic_write(path) as file: np.savez(file, about=np.array(text), **arrays)

@@ -76,7 +76,7 @@ def plot_feature_maps(
     for number, layer in enumerate(maps, 1):
         strongest = np.argsort(-layer.max(axis=(1, 2)), kind="stable")[:count]
         shown.append((f"convolution {number}: {len(layer)} maps, {layer.shape[1]} × {layer.shape[2]}", layer[strongest]))
-    for part, (title, pictures) in zip(fig.subfigures(len(shown), 1), shown):
+    for part, (title, pictures) in zip(fig.subfigures(len(shown), 1, squeeze=False).flat, shown):
         part.suptitle(title, x=0.01, ha="left", fontsize=9)
         for ax, picture in zip(part.subplots(1, count, squeeze=False).flat, pictures): ax.imshow(picture, cmap="gray_r", vmin=0, vmax=pictures.max(), interpolation="nearest")
         for ax in part.axes: ax.set(xticks=[], yticks=[], frame_on=bool(ax.images))
@@ -100,7 +100,7 @@ def class_activation_map(
 def plot_class_activation(
     images:np.ndarray, # (n, 28, 28)
     maps:dict, # What they are for -> maps (n, h, w) from `class_activation_map`
-    titles:list=() # What to write above each image
+    titles:list|tuple=() # What to write above each image
 ): # The matplotlib figure
     "Images, and below them their class-activation maps with the outline of the garment; the maps of one image share a scale."
     import matplotlib.pyplot as plt

@@ -140,7 +140,9 @@ class ModernMLP(MLP):
     ):
         own = {k: v for k, v in locals().items() if k not in ("self", "args", "options", "__class__")}
         _check_options(**own)
-        for name, value in own.items(): setattr(self, name, value)
+        self.optimizer, self.weight_decay, self.schedule, self.normalization = optimizer, weight_decay, schedule, normalization
+        self.input_scaling, self.label_smoothing, self.flip, self.shift = input_scaling, label_smoothing, flip, shift
+        self.mixup, self.average, self.flip_test = mixup, average, flip_test
         super().__init__(*args, **options)
         self.config |= own | {"input_scaling": list(input_scaling)}
 
@@ -362,8 +364,8 @@ def train(self:ModernMLP,
     return MLP.train(self, train_batches, *args, **options)
 
 # %% ../nbs/02b_recipes.ipynb #7abd0c04
-_PLAIN = dict(initialization="he", learning_rate=0.1)
-_CYCLE = dict(initialization="he", learning_rate=0.06, optimizer="nesterov", schedule="one_cycle")
+_PLAIN:dict = dict(initialization="he", learning_rate=0.1)
+_CYCLE:dict = dict(initialization="he", learning_rate=0.06, optimizer="nesterov", schedule="one_cycle")
 
 ABLATION = {
     "plain gradient descent": _PLAIN,
@@ -418,7 +420,7 @@ def ablation_line(
     return f"{row:26} {100*np.mean(accuracies):6.2f} +- {deviation}   {seconds:5.2f} s an epoch"
 
 # %% ../nbs/02b_recipes.ipynb #bfd7ee03
-RECIPES = {
+RECIPES:dict[str, dict] = {
     "fast": dict(
         epochs=3, batch_size=128,
         network=dict(layers=[128, 10], activations=["relu", "softmax"], initialization="he", input_scaling=(0.286, 0.353),
@@ -436,14 +438,14 @@ def train_recipe(
     data, # `FashionMNIST`
     seed=0, # Of split, order, weights and masks; a list trains that many networks at once
     valid_fraction:float=1/60, # Share of the training images that is only watched
-    epochs:int=None, # By default, the recipe's
+    epochs:int|None=None, # By default, the recipe's
     verbose:bool=False, # Print a line for each epoch?
     **options # More for `ModernMLP`, for instance `library="torch", device="cuda"`
 ): # The trained `ModernMLP` and its test batches
     "Follow a recipe."
     check(name in RECIPES, "name", name, f"one of {', '.join(RECIPES)}")
     recipe, many = RECIPES[name], isinstance(seed, (list, tuple))
-    sizes = dict(batch_size=recipe["batch_size"], valid_fraction=valid_fraction)
+    sizes:dict = dict(batch_size=recipe["batch_size"], valid_fraction=valid_fraction)
     *batches, test_batches = replica_batches(data, seed, **sizes) if many else mlp_batches(data, seed=seed, **sizes)
     mlp = ModernMLP(784, seed=seed, **recipe["network"], **options)
     mlp.train(*batches, epochs=epochs or recipe["epochs"], verbose=verbose)
@@ -453,7 +455,7 @@ def train_recipe(
 def fmnist_recipe(
     argv=None # Arguments, by default those of the command line
 ):
-    "Console script: train a recipe with several seeds and measure each on the test images."
+    "Train a recipe with several seeds and measure each on the test images."
     parser = argparse.ArgumentParser(prog="fmnist_recipe", description=fmnist_recipe.__doc__)
     parser.add_argument("name", choices=list(RECIPES), help="which recipe")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)), help="one run for each")

@@ -501,8 +501,8 @@ def write_report(
 def fmnist_report(
     argv:list|None=None # The arguments, by default those of the command line
 ):
-    "Console script `fmnist_report`: write the page from the results that `fmnist_run` has left, and those that ship with the package."
-    parser = report_parser("fmnist_report", "Write the report page from the results of fmnist_run, and those that ship with fmnist for the rest.")
+    "Write the report page from the results of `fmnist_run`, and those that ship with fmnist for the rest."
+    parser = report_parser("fmnist_report", fmnist_report.__doc__)
     parser.add_argument("--output", default="report/index.html", help="the page to write (default: report/index.html)")
     args = parser.parse_args(argv)
     trials, own = report_trials(args.budget, args.seed), read_records(args.folder)

@@ -52,7 +52,7 @@ def sign_flip(
 # %% ../nbs/04b_statistics.ipynb #0fdfc958
 def bca(
     differences # (n,) paired differences
-) -> tuple: # Low and high; nan for fewer than two
+) -> tuple[float, float]: # Low and high; nan for fewer than two
     "95 % BCa bootstrap interval of the mean."
     from scipy import stats
     d = np.asarray(differences, float)
@@ -66,13 +66,14 @@ EXACT_FROM, STUDENT_FROM = 6, 3 # seeds: the fewest from which the exact test ca
 
 def paired(
     differences # (n,) paired differences
-) -> tuple: # Low and high end of the mean's 95 % interval (nan for fewer than two), and p
+) -> tuple[float, float, float]: # Low and high end of the mean's 95 % interval (nan for fewer than two), and p
     "BCa interval and exact test; Student's for fewer than six."
     from scipy import stats
     d = np.asarray(differences, float)
     if len(d) >= EXACT_FROM or len(d) < 2 or np.ptp(d) == 0: return *bca(d), sign_flip(d)
     test = stats.ttest_1samp(d, 0)
-    return *map(float, test.confidence_interval()), float(test.pvalue)
+    low, high = test.confidence_interval()
+    return float(low), float(high), float(test.pvalue)
 
 # %% ../nbs/04b_statistics.ipynb #c4a2362e
 def holm(
@@ -127,4 +128,4 @@ def choose(
     "The arm with the highest mean validation accuracy; arms without any result are left out."
     means = {arm: np.mean(list(values.values())) for arm, values in valid.items() if values}
     if not means: raise ValueError("no arm has a result yet")
-    return max(means, key=means.get)
+    return max(means, key=lambda arm: means[arm])

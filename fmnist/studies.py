@@ -38,7 +38,7 @@ def cnn_arm(
 BASELINE_MLP = mlp_arm()["settings"]
 
 # %% ../nbs/04c_studies.ipynb #89fb5c60
-BUDGETS = {
+BUDGETS:dict[str, dict] = {
     "smoke": {"data": "sample", "mlp": dict(images=320, epochs=1, seeds=2), "cnn": dict(images=80, epochs=1, seeds=1)},
     "quick": {"data": "full", "mlp": dict(epochs=3, seeds=10), "cnn": dict(images=12_000, epochs=1, seeds=3)},
     "full": {"data": "full", "mlp": dict(epochs=20, seeds=10), "cnn": dict(epochs=20, seeds=3, gpu_seeds=10)}}
@@ -212,7 +212,7 @@ def _count(text):
 
 def report_parser(
     prog:str, # Name of the console script
-    description:str, # What it does, in one sentence
+    description:str|None, # What it does, in one sentence: the script's docstring, which `python -OO` drops
     seed:int|None=0 # The default
 ) -> argparse.ArgumentParser: # Knows --budget, --seed and --folder
     "The arguments that say which results are meant, the same for all who write or read them."
@@ -260,8 +260,8 @@ def _cluster(scheduler):
 def fmnist_run(
     argv:list|None=None # The arguments, by default those of the command line
 ):
-    "Console script `fmnist_run`: run studies; what has been run already is not run again."
-    parser = _study_parser("fmnist_run", "Run studies and keep their results; what is already there is not run again.")
+    "Run studies and keep their results; what is already there is not run again."
+    parser = _study_parser("fmnist_run", fmnist_run.__doc__)
     parser.add_argument("--workers", type=_count, help="processes at a time (default: one for each core, or one for the GPU)")
     parser.add_argument("--scheduler", help="address of a Dask scheduler: compute there, not here")
     parser.add_argument("--dry-run", action="store_true", help="list the trials that are missing and estimate the time; run nothing")
@@ -287,8 +287,8 @@ def fmnist_run(
 def fmnist_results(
     argv:list|None=None # The arguments, by default those of the command line
 ):
-    "Console script `fmnist_results`: show tables and verdicts in the terminal."
-    parser = _study_parser("fmnist_results", "Show what studies have found.")
+    "Show what studies have found: tables and verdicts."
+    parser = _study_parser("fmnist_results", fmnist_results.__doc__)
     parser.add_argument("--published", action="store_true", help="the results that ship with the package, not those of --folder")
     args = _asked(parser, argv)
     records = read_records(published_folder() if args.published else args.folder)

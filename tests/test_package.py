@@ -1,0 +1,44 @@
+"The package as Python meets it: what an import loads, that it is quiet, and which commands there are."
+import subprocess
+import sys
+from configparser import ConfigParser
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+MODULES = sorted(f"fmnist.{path.stem}" for path in (ROOT / "fmnist").glob("[!_]*.py"))
+
+
+def python(*words):
+    "A new Python in which every warning is an error; what it printed."
+    done = subprocess.run([sys.executable, "-W", "error", *words], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    return done.stdout
+
+
+def test_the_package_alone_loads_nothing_else():
+    said = python("-c", "import sys; before = set(sys.modules); import fmnist; print(*sorted(set(sys.modules) - before))")
+    assert said == "fmnist\n"
+
+
+def test_torch_enters_at_cnn():
+    "Data, metrics and the MLP do without PyTorch, and neither matplotlib nor pandas is loaded before something is drawn."
+    for last, slow in (("mlp", {"torch", "scipy", "matplotlib", "pandas"}), ("report", {"matplotlib", "pandas"})):
+        loaded = python("-c", f"import sys, fmnist.{last}; print(*sys.modules)").split()
+        assert not slow & {*loaded}, last
+
+
+def test_every_module_can_be_the_first_and_is_quiet():
+    again = "for old in [m for m in sys.modules if m.split('.')[0] == 'fmnist']: del sys.modules[old]"
+    code = "\n".join(["import sys", *(f"import {module}\n{again}" for module in MODULES)])
+    assert len(MODULES) > 10 and python("-c", code) == ""
+
+
+def test_the_package_lists_its_commands():
+    settings = ConfigParser(delimiters=["="])
+    settings.read(ROOT / "settings.ini", encoding="utf-8")
+    names = [line.split("=")[0] for line in settings["DEFAULT"]["console_scripts"].split()]
+    said = python("-m", "fmnist")
+    listed = dict(line.split(maxsplit=1) for line in said.splitlines() if line.startswith("fmnist_"))
+    assert sorted(listed) == sorted(names) and all(what.endswith(".") for what in listed.values()), said
+    quick = "import runpy, sys; runpy.run_module('fmnist', run_name='__main__'); print('numpy' in sys.modules)"
+    assert python("-c", quick).endswith("False\n")
