@@ -38,8 +38,8 @@ docs: .venv/ready ## render the site into _docs/, and README.md
 	@$(bin)/python .ci/docs.py
 
 lab: .venv/ready ## open the notebooks in JupyterLab
-	$(bin)/jupyter lab --notebook-dir=nbs $(if $(filter 0,$(shell id -u)),--allow-root)
+	cd nbs && ../$(bin)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root)
 
 clean: ## remove what was made, except results (runs/) and the downloaded data
-	rm -rf .venv _docs _proc report build dist *.egg-info .pytest_cache .hypothesis
+	rm -rf .venv _docs _proc report build dist *.egg-info .pytest_cache .hypothesis .mypy_cache
 	find . -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf

@@ -1,21 +1,23 @@
 "The repository keeps its promises (.ci/check.py), and the documentation build (.ci/docs.py) does what it says."
-import importlib.util
 import json
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-spec = importlib.util.spec_from_file_location("check", ROOT / ".ci" / "check.py")
-check = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(check)
+sys.path.insert(0, str(ROOT / ".ci"))
+import check
+import hints
 
 
 @pytest.mark.parametrize("promise", check.CHECKS, ids=lambda promise: promise.__name__)
 def test_promise(promise):
+    if promise is check.check_hints and f"torch=={version('torch').partition('+')[0]}\n" not in (ROOT / ".ci" / "constraints.txt").read_text():
+        pytest.skip("PyTorch's hints change: ours are checked with the version of .ci/constraints.txt")
     problems = promise()
     assert not problems, "\n" + "\n".join(problems)
 
@@ -113,6 +115,40 @@ def test_readme(project):
     assert (project / "README.md").read_bytes() == first
 
 
+PAIR = '''from .tools import patch
+
+class Pair:
+    "Two."
+    first = 1
+
+def other(): return None
+
+@patch
+def total(self: Pair, factor: int = 2) -> int:
+    "Their sum, and more."
+    return self.first + factor*self.second
+
+Pair.second = 2
+
+def use() -> int: return Pair().total(3)
+'''
+
+
+@pytest.mark.parametrize("right, wrong, said", [
+    ("", "", []),
+    ("total(3)", "total('x')", ['line 16: Argument 1 to "total" of "Pair" has incompatible type "str"; expected "int"  [arg-type]']),
+    ("self.second", "self.third", ['line 12: "Pair" has no attribute "third"  [attr-defined]']),
+    ("self.first +", "'x' +", ['line 12: Unsupported operand types for + ("str" and "int")  [operator]']),
+])  # fmt: skip
+def test_hints_of_what_is_added_to_a_class(tmp_path, right, wrong, said):
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "tools.py").write_text("def patch(f): return f\n")
+    (package / "pair.py").write_text(PAIR.replace(right, wrong))
+    assert hints.wrong_hints(package) == [f"package/pair.py, {line}" for line in said]
+
+
 def test_check_is_silent_then_names_every_fault(project):
     assert run(project, ".ci/docs.py", "readme")[0] == 0
     status, said = run(project, ".ci/check.py")
@@ -125,7 +161,7 @@ def test_check_is_silent_then_names_every_fault(project):
     code["metadata"] = {"scrolled": True}
     notebook["cells"] = [cell for cell in notebook["cells"] if "## Exercises" not in "".join(cell["source"])]
     path.write_text(json.dumps(notebook))
-    faulty = CODE.replace("  # what to double", "").replace('    "Double a number."\n', "") + 'class Pair(NamedTuple):\n    "Two."\n    first: int\n'
+    faulty = CODE.replace("  # what to double", "").replace('    "Double a number."\n', "") + 'class Pair(NamedTuple):\n    "Two."\n    first: int = "one"\n'
     (project / check.PACKAGE / "data.py").write_text(faulty)
     status, said = run(project, ".ci/check.py")
     assert status == 1
@@ -143,5 +179,6 @@ def test_check_is_silent_then_names_every_fault(project):
         "double has no docstring",
         "number of double has no comment",
         "first of Pair has no comment",
+        'Incompatible types in assignment (expression has type "str", variable has type "int")  [assignment]: mend it in the notebook',
     ):
         assert fault in said

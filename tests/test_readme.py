@@ -1,0 +1,32 @@
+"README.md can be believed: its examples print what it shows, and CI runs each of its commands."
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CI = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def blocks(kind, text=README):
+    "The fenced blocks of one kind."
+    return re.findall(rf"^```{kind}\n(.*?)^```$", text, flags=re.M | re.S)
+
+
+def test_every_block_is_of_a_kind_that_is_run():
+    kinds = set(re.findall(r"^```(\w*)$", README, flags=re.M)) - {""}
+    assert kinds == {"sh", "python", "text", "bibtex"}  # commands, examples, what they print; and a reference
+
+
+def test_examples_print_what_is_shown(tmp_path):
+    "All in one process, as a reader would paste them; digits may differ from machine to machine."
+    done = subprocess.run([sys.executable, "-c", "\n".join(blocks("python"))], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    shape = lambda text: re.sub(r"\d+", "0", text)
+    assert shape(done.stdout) == shape("".join(blocks("text")))
+
+
+def test_every_target_that_is_named_is_run_by_ci():
+    named = set(re.findall(r"(?:^|`)make (\w+)", README + (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), flags=re.M))
+    assert {"report", "test", "lab"} <= named <= set(re.findall(r"\bmake (\w+)", CI + "".join(blocks("sh"))))
