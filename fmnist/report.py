@@ -83,10 +83,12 @@ def table_html(
     text:bool=False # Sentences, which wrap, instead of numbers?
 ) -> str: # HTML
     "A table; the first column is the row's name."
-    def cells(tag, row, names): return "".join(f"<{tag}{name}>{html.escape(str(cell))}</{tag}>" for cell, name in zip(row, names))
+    def cell(tag, value, name): return f"<{tag}{name}>{html.escape(str(value))}</{tag}>"
+    def cells(tag, row, names): return "".join(cell(tag if value != "" else "td", value, name) for value, name in zip(row, names)) # a header that says nothing is none
     names = [f' data-name="{html.escape(name)}"' if text else "" for name in header]
     body = "".join(f'<tr><th scope="row">{html.escape(str(row[0]))}</th>{cells("td", row[1:], names[1:])}</tr>' for row in rows)
-    return f'<div class="{"text" if text else "wide"}"><table><thead><tr>{cells("th", header, [""]*len(header))}</tr></thead><tbody>{body}</tbody></table></div>'
+    box = 'class="text"' if text else 'class="wide" role="group" aria-label="A table that may scroll sideways" tabindex="0"' # by keyboard, too
+    return f'<div {box}><table><thead><tr>{cells("th", header, [""]*len(header))}</tr></thead><tbody>{body}</tbody></table></div>'
 
 def _paragraph(text, kind=""): return f"<p{kind and f' class={kind!r}'}>{html.escape(text)}</p>"
 

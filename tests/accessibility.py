@@ -3,7 +3,7 @@ import shutil
 import subprocess
 
 import pytest
-from browser import NOTEBOOKS, PHONE, SCREEN, site, visit  # noqa: F401 (site and visit are fixtures)
+from browser import NOTEBOOKS, PHONE, SCREEN, report, site, visit  # noqa: F401 (report, site and visit are fixtures)
 
 AXE = "axe-core@4.14.1"
 
@@ -42,6 +42,11 @@ def test_phone_with_menu_and_search(visit, site, axe):
     page.keyboard.press("Escape")
     page.get_by_label("Toggle sidebar navigation").click()
     page.get_by_role("link", name="Metrics", exact=True).first.wait_for()
+    assert not barriers(page, axe)
+
+
+def test_report(visit, report, axe):
+    page, _ = visit(report, "index.html", viewport=SCREEN)
     assert not barriers(page, axe)
 
 

@@ -69,3 +69,19 @@ def site(tmp_path_factory):
     done = subprocess.run([sys.executable, ".ci/docs.py", "site", folder], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    "The folder of the report, made from two networks that saw the sample, and the results that ship with the package."
+    from fmnist.data import fashion_mnist_sample
+    from fmnist.experiments import published_folder, read_records, run_trials
+    from fmnist.report import Known, write_report
+    from fmnist.studies import report_trials
+
+    folder = tmp_path_factory.mktemp("report")
+    run_trials({"report": report_trials("smoke")}, folder / "runs", workers=1)
+    own = read_records(folder / "runs")
+    known = Known(own, read_records(published_folder()), "smoke")
+    write_report([own[trial.digest] for trial in report_trials("smoke")], fashion_mnist_sample(), known, folder / "index.html")
+    return folder
