@@ -78,6 +78,19 @@ def check_clean():
         return [f"{file} is not clean: run `nbdev_clean`" for file in different(copy, "nbs/*.ipynb")]
 
 
+def check_notebooks():
+    "The notebooks hold the badges and the setup cell that settings.ini asks for, and badges, theirs and README.md's, lead to files."
+    with copy_after(".ci/notebooks.py") as copy:
+        problems = [f"{file} has not the badges and the setup cell that belong to it: run `python .ci/notebooks.py`" for file in different(copy, "nbs/*.ipynb")]
+    texts = {name: cell["source"] for name, cells in notebooks() for cell in cells if cell["id"] == "badges"}
+    texts["README.md"] = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name, text in texts.items():
+        for path in re.findall(rf"\]\(https://(?:colab|kaggle)\.[^)]*/blob/{settings['DEFAULT']['branch']}/([^)]*)\)", text):
+            if not (ROOT / path).is_file():
+                problems.append(f"a badge of {name} leads to {path}, which does not exist: mend nbs_path or readme_nb in settings.ini")
+    return problems
+
+
 def check_outputs():
     "Stored outputs are small, free of errors, and say nothing of the machine that made them."
     problems = []
@@ -103,9 +116,6 @@ def check_cells():
         lost = [line for line in cells[0]["source"].splitlines() if line.strip() and not re.match(r"# |> |- \w+:", line)]
         if lost or not cells[0]["source"].startswith("# "):
             problems.append(f"{name}, cell 0 must be `# Title` and one line `> sentence`, no more: nbdev drops the rest; move it to a cell of its own")
-        install = f"%pip install -q git+{settings['DEFAULT']['git_url']}"
-        if not any(cell["source"].endswith(install) for cell in cells):
-            problems.append(f"{name} does not install the package where it is missing: copy that cell from nbs/index.ipynb, with `{install}`")
         headings = [line for cell in cells if cell["cell_type"] == "markdown" for line in re.findall(r"^## .*", cell["source"], flags=re.M)]
         if not name.endswith("index.ipynb") and headings[-2:] != ["## Summary", "## Exercises"]:
             problems.append(f"{name} must end with `## Summary` and `## Exercises`: write what is missing")
@@ -163,7 +173,7 @@ def check_hints():
     return [f"{said}: mend it in the notebook" for said in wrong_hints(ROOT / PACKAGE)]
 
 
-CHECKS = [check_readme, check_package, check_clean, check_outputs, check_cells, check_documented, check_hints]
+CHECKS = [check_notebooks, check_readme, check_package, check_clean, check_outputs, check_cells, check_documented, check_hints]
 
 
 def main():

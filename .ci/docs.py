@@ -159,11 +159,11 @@ def faults(site, readme, config):
     links = [(name, html.unescape(link)) for name, text in pages.items() for link in re.findall(r'<a\b[^>]*?\bhref="([^"]*)"', text)]
     prose = re.sub(r"^```.*?^```", "", readme, flags=re.M | re.S)  # code may hold `f[i](x)`, which is no link
     links += [("README.md", link) for link in re.findall(r"\]\(([^)\s]+)", prose) if not link.startswith(PICTURES)]
-    files = f"{config.git_url}/blob/{config.branch}/"
+    files = f"/{config.user}/{config.repo}/blob/{config.branch}/"
     for page, link in links:
         path, _, anchor = link.replace(site_address(config), ".").partition("#")
-        if path.startswith(files) or page == "README.md" and not re.match(r"\.|[a-z]+:", path):
-            found = (ROOT / path.replace(files, "")).exists()
+        if files in path or page == "README.md" and not re.match(r"\.|[a-z]+:", path):  # on GitHub, Colab or Kaggle
+            found = (ROOT / path.partition(files)[2] if files in path else ROOT / path).exists()
         elif re.match(r"[a-z]+:|//", path):
             continue
         else:

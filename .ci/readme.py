@@ -18,12 +18,19 @@ def site_address(config):
 
 
 def launch_links(config, notebook):
-    "Where Colab and Kaggle open a notebook; in the form of Quarto's `code-links`."
+    "Where Colab and Kaggle open a notebook; in the form of Quarto's `code-links`, and a picture of each link."
     file = f"{config.user}/{config.repo}/blob/{config.branch}/{config.nbs_path.name}/{notebook}"
     return [
-        {"text": "Open in Colab", "icon": "play-circle", "href": f"https://colab.research.google.com/github/{file}"},
-        {"text": "Open in Kaggle", "icon": "play-circle", "href": f"https://kaggle.com/kernels/welcome?src=https://github.com/{file}"},
+        {"text": "Open in Colab", "icon": "play-circle", "href": f"https://colab.research.google.com/github/{file}",
+         "badge": "https://colab.research.google.com/assets/colab-badge.svg"},
+        {"text": "Open in Kaggle", "icon": "play-circle", "href": f"https://kaggle.com/kernels/welcome?src=https://github.com/{file}",
+         "badge": "https://kaggle.com/static/images/open-in-kaggle.svg"},
     ]
+
+
+def badges(config, notebook):
+    "The same links as Markdown, with the pictures that Colab and Kaggle have for them."
+    return " ".join(f"[![{link['text']}]({link['badge']})]({link['href']})" for link in launch_links(config, notebook))
 
 
 def front_matter(cell):
@@ -69,12 +76,11 @@ def build_readme(config):
     notebook = read_nb(config.nbs_path / config.readme_nb)
     FilterDefaults()(notebook)
     meta = front_matter(notebook.cells[0])
-    links = [{"text": "Documentation", "href": site_address(config)}, *launch_links(config, config.readme_nb)]
-    parts = [f"# {meta['title']}", f"> {meta['description']}", " · ".join(f"[{link['text']}]({link['href']})" for link in links)]
+    parts = [f"# {meta['title']}", f"> {meta['description']}", f"{badges(config, config.readme_nb)} [Documentation]({site_address(config)})"]
     pictures = {}
     for cell in notebook.cells[2:]:  # after the front matter and nbdev's own "do not edit"
         source = cell.source or ""
-        if cell.cell_type == "markdown":
+        if cell.cell_type == "markdown" and not source.startswith("[!["):  # the badges are there already
             parts.append(github_markdown(source, config))
         elif cell.cell_type == "code":
             options = {key: yaml.safe_load(value) for key, value in re.findall(r"^#\| *([\w-]+): *(.*)$", source, flags=re.M)}

@@ -26,7 +26,6 @@ def test_promise(promise):
 
 INDEX = ["# Tiny\n\n> A project of two pages", "See [the data](00_data.ipynb#sums), `double` and [settings](../settings.ini).\n\n::: {.callout-note}\n## Mind\nThe gap.\n:::"]
 DATA = ["# Data\n\n> Sums", "## Sums\n\n$$\\begin{aligned} s &= \\sum_i x_i \\\\ m &= \\frac{s}{n} \\end{aligned}$$", "## Summary\n\nOne sum.", "## Exercises\n\nAnother."]
-SETUP = f"#| eval: false\nif missing:\n    %pip install -q git+{check.settings['DEFAULT']['git_url']}"
 CODE = 'def double(\n    number: int = 1,  # what to double\n) -> int:  # twice the number\n    "Double a number."\n    return 2 * number\n'
 
 
@@ -52,10 +51,11 @@ def project(tmp_path):
     shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
     for file in ("settings.ini", "nbs/_quarto.yml", "nbs/styles.css", "nbs/favicon.svg"):
         shutil.copy(ROOT / file, tmp_path / file)
-    write_notebook(tmp_path / "nbs" / "index.ipynb", INDEX, SETUP)
-    write_notebook(tmp_path / "nbs" / "00_data.ipynb", DATA, "#| default_exp data", f"#| exports\n{CODE}", SETUP)
-    status, said = run(tmp_path, "-c", "from nbdev.doclinks import nbdev_export; nbdev_export()")
-    assert status == 0, said
+    write_notebook(tmp_path / "nbs" / "index.ipynb", INDEX)
+    write_notebook(tmp_path / "nbs" / "00_data.ipynb", DATA, "#| default_exp data", f"#| exports\n{CODE}")
+    for command in ([".ci/notebooks.py"], ["-c", "from nbdev.doclinks import nbdev_export; nbdev_export()"]):
+        status, said = run(tmp_path, *command)
+        assert status == 0, said
     return tmp_path
 
 
@@ -169,10 +169,10 @@ def test_check_is_silent_then_names_every_fault(project):
         "README.md is not what nbs/index.ipynb makes: run `python .ci/docs.py readme`",
         f"{check.PACKAGE}/data.py is not what the notebooks export: run `nbdev_export`",
         "nbs/00_data.ipynb is not clean: run `nbdev_clean`",
-        "nbs/00_data.ipynb, cell 3 shows the path /home/me/run",
+        "nbs/00_data.ipynb, cell 2 shows the path /home/me/run",
         "nbs/00_data.ipynb must end with `## Summary` and `## Exercises`",
         "nbs/index.ipynb, cell 0 must be `# Title`",
-        "nbs/index.ipynb does not install the package where it is missing",
+        "nbs/index.ipynb has not the badges and the setup cell that belong to it: run `python .ci/notebooks.py`",
         "nbs/index.ipynb, cell 2 imports nbdev",
         "nbs/index.ipynb, cell 3 mixes imports",
         "nbs/index.ipynb, cell 4 defines a name under `#| export`",
