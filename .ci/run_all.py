@@ -14,6 +14,7 @@ import functools
 import json
 import os
 import re
+import resource
 import shutil
 import socket
 import struct
@@ -221,7 +222,8 @@ def inside(notebook, surroundings, shared, own):
     if changed := [name for name in before ^ installed() if not name.lower().startswith(NAME)]:
         sys.exit(f"{NOTEBOOKS}/{notebook} in {surroundings}: the setup cell changed what is installed: {', '.join(changed)}")
     run(python, "-I", "-c", AFTER, json.dumps(shared["table"]), cwd=folder)
-    print(seconds)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(seconds, used.ru_utime + used.ru_stime)
 
 
 # --- the matrix ---
@@ -240,8 +242,8 @@ def one(notebook, surroundings, shared, threads, keep):
         "GIT_CONFIG_GLOBAL": shared["git"],
     }  # fmt: skip
     done = subprocess.run(["unshare", "--mount", "--net", sys.executable, __file__, "inside", notebook, surroundings, json.dumps(shared), own], env=environment, capture_output=True, text=True)
-    seconds = None if done.returncode else float(done.stdout.split()[-1])
-    print(f"{surroundings}, {notebook}: {f'{seconds:.0f} s' if seconds else 'FAILED'}", flush=True)
+    seconds, processor = (None, None) if done.returncode else map(float, done.stdout.split()[-2:])
+    print(f"{surroundings}, {notebook}: " + ("FAILED" if seconds is None else f"{seconds:.0f} s, {processor:.0f} s of processor time"), flush=True)
     if seconds is None:
         print(done.stdout + done.stderr, flush=True)
     elif keep:
