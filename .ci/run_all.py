@@ -11,6 +11,7 @@ import argparse
 import configparser
 import fcntl
 import functools
+import hashlib
 import json
 import os
 import re
@@ -37,11 +38,11 @@ ROOT = Path(__file__).resolve().parents[1]
 settings = configparser.ConfigParser(delimiters=["="])
 settings.read(ROOT / "settings.ini", encoding="utf-8")
 NAME, URL, NOTEBOOKS = (settings["DEFAULT"][key] for key in ("lib_name", "git_url", "nbs_path"))
-# where the notebook is, and below /kaggle/input a file of the data and the wheel; Kaggle's own upload has each IDX file in a folder of its name
+# The notebook's folder; a file of the data and the wheel, below /kaggle/input or on the mirror. Kaggle's new layout has each IDX file in a folder of its name.
 SURROUNDINGS = {
     "kaggle": ("/kaggle/working", "fashionmnist/{0}", f"{NAME}-wheel/{{0}}"),
     "kaggle new": ("/kaggle/working", "datasets/zalando-research/fashionmnist/{0}/{0}", f"datasets/somebody/{NAME}-wheel/{{0}}"),
-    "colab": ("/content", None, None),
+    "colab": ("/content", "{0}.gz", None),
 }
 PROVIDED = ["ipykernel", "fastcore"]  # what both have, beside our requirements and those of the benchmarks
 HIDDEN = [ROOT / NOTEBOOKS, ROOT / NAME, Path("/usr/share/datasets")]  # what neither has
@@ -103,20 +104,18 @@ def make_environment(folder):
 
 
 def make_data(data, work):
-    "The data as IDX files, as each of the surroundings has them; and the table that proves them."
-    import hashlib
+    "The data as IDX files, as each of the surroundings has them; the table that proves them, and the mirror's host."
+    from fmnist.data import FILES, MIRRORS, fashion_mnist, fashion_mnist_sample, save_idx_file  # not in a run, where it must not be
 
-    from fmnist import data as fmnist_data  # not in a run, where it must not be
-
-    parts = fmnist_data.fashion_mnist() if data == "full" else fmnist_data.fashion_mnist_sample()
     table = {}
-    for name, array in zip(fmnist_data.FILES, parts):
-        for surroundings, (_, place, _) in SURROUNDINGS.items():
-            path = work / surroundings / place.format(name) if place else work / surroundings / (urlsplit(fmnist_data.MIRRORS[0]).path.strip("/") + f"/{name}.gz").strip("/")
-            fmnist_data.save_idx_file(path, array)
-        plain = work / "kaggle" / SURROUNDINGS["kaggle"][1].format(name)
-        table[name] = array.shape, hashlib.sha256(plain.read_bytes()).hexdigest()
-    return table, urlsplit(fmnist_data.MIRRORS[0]).hostname
+    for name, array in zip(FILES, fashion_mnist() if data == "full" else fashion_mnist_sample()):
+        paths = [work / surroundings / place.format(name) for surroundings, (_, place, _) in SURROUNDINGS.items()]
+        for path in paths:
+            save_idx_file(path, array)
+        table[name] = array.shape, hashlib.sha256(paths[0].read_bytes()).hexdigest()
+    mirror = urlsplit(MIRRORS[0])
+    assert (mirror.scheme, mirror.path) == ("http", "/"), "the mirror is served at port 80, from its top"
+    return table, mirror.hostname
 
 
 def make_repository(folder, files):
