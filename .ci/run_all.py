@@ -47,6 +47,7 @@ SURROUNDINGS = {
 PROVIDED = ["ipykernel", "fastcore"]  # what both have, beside our requirements and those of the benchmarks
 HIDDEN = [ROOT / NOTEBOOKS, ROOT / NAME, Path("/usr/share/datasets")]  # what neither has
 FLAGS = re.compile(rf"^#\|\s*(?:{'|'.join(settings['DEFAULT']['tst_flags'].split())})\b", flags=re.M)
+THREADS = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 CELL_LIMIT = 3600  # seconds
 
 # What must hold after a run: the environment is what it claims to be, and the data of the surroundings are found.
@@ -233,7 +234,7 @@ def one(notebook, surroundings, shared, threads, keep):
     own = Path(tempfile.mkdtemp(dir=shared["work"]))
     (own / "home").mkdir()
     (own / "tmp").mkdir()
-    work, inherited = Path(shared["work"]), {key: os.environ[key] for key in ("FMNIST_BUDGET", "LANG") if key in os.environ}
+    work, inherited = Path(shared["work"]), {key: os.environ[key] for key in ("FMNIST_BUDGET", "LANG", *THREADS) if key in os.environ}
     environment = inherited | threads | {
         "PATH": f"{work / 'env/bin'}:{os.defpath}:/usr/sbin:/sbin", "HOME": str(own / "home"), "TMPDIR": str(own / "tmp"), "JUPYTER_PATH": str(work / "jupyter"),
         "MPLCONFIGDIR": str(work / "matplotlib"),  # its list of fonts takes seconds to make
@@ -265,7 +266,7 @@ def main():
     if not shutil.which("unshare") or subprocess.run(["unshare", "--mount", "--net", "true"], capture_output=True).returncode:
         sys.exit("Runs need mounts and a network of their own: run this on Linux as root (sudo .venv/bin/python .ci/run_all.py), in a container with the capability SYS_ADMIN.")
     workers = options.workers or (1 if options.data == "full" else os.cpu_count())
-    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"} if workers > 1 else {}
+    threads = dict.fromkeys(THREADS, "1") if workers > 1 else {}
     new = [path for path in (Path("/kaggle"), Path("/content")) if not path.exists()]  # empty; what is in them is seen by the runs alone
     for path in new:
         path.mkdir()
