@@ -1,0 +1,95 @@
+"Every exercise of every notebook has a folded solution, and what is code in it runs."
+import ast
+import json
+import re
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+import fmnist.mlp
+from fmnist.benchmarks import set_threads
+
+NOTEBOOKS = [path for path in sorted((Path(__file__).resolve().parents[1] / "nbs").glob("*.ipynb")) if path.stem != "index"]
+LIMIT = 60  # seconds of one processor, for all blocks together
+MARKS = ("# needs the full data", "# takes minutes")  # first line of a block that is only compiled here
+FOLDED = re.compile(r"\n\n   <details><summary>Solution</summary>\n\n(?P<solution>.*\S.*)\n\n   </details>\s*", flags=re.S)
+spent = {}  # notebook -> seconds
+
+
+def exercises(path):
+    "The numbered items below `## Exercises`, each as (number, text), with all that is indented below it."
+    text = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][-1]["source"])
+    _, heading, below = text.partition("## Exercises\n\n")
+    assert heading, f"{path.name}: the last cell has no exercises"
+    items = re.split(r"^(\d+)\. ", below, flags=re.M)
+    assert not items[0].strip(), f"{path.name}: text before the first exercise"
+    return list(zip(map(int, items[1::2]), items[2::2]))
+
+
+def solution(text):
+    "The solution of an exercise, without its indentation; an `AssertionError` says what is wrong with its form."
+    question, newline, rest = text.partition("\n")
+    assert question.strip() and text.count("<details>") == text.count("</details>") == 1, "not one folded solution"
+    folded = FOLDED.fullmatch(newline + rest)
+    assert folded, "the solution has another form"
+    lines = folded["solution"].split("\n")
+    assert all(line.startswith("   ") or not line for line in lines), "a line that is not indented by three spaces ends the list"
+    return textwrap.dedent(folded["solution"])
+
+
+def blocks(text):
+    "The Python code of a solution."
+    assert text.count("```") == 2 * len(found := re.findall(r"^```python\n(.*?)^```$", text, flags=re.M | re.S)), "a block that is no Python, or not closed"
+    return found
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_exercise_is_solved(path):
+    found = exercises(path)
+    assert [number for number, _ in found] == list(range(1, len(found) + 1)) and len(found) >= 3
+    for number, text in found:
+        try:
+            assert len(solution(text).split()) > 20, "too short to be one"
+            for code in blocks(solution(text)):
+                tree = ast.parse(code)
+                assert any(isinstance(node, ast.Assert) or isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "fmnist_classes") for node in ast.walk(tree)), "code that shows nothing"
+        except AssertionError as error:
+            raise AssertionError(f"{path.name}, exercise {number}: {error}") from None
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_code_runs(path, tmp_path, monkeypatch):
+    import matplotlib.pyplot as plt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fmnist.mlp, "ACTIVATIONS", dict(fmnist.mlp.ACTIVATIONS))  # some exercises add one
+    plt.switch_backend("agg")
+    set_threads(1)
+    started = time.process_time()
+    for number, text in exercises(path):
+        for code in blocks(solution(text)):
+            program = compile(code, f"{path.name}, exercise {number}", "exec")
+            if not code.startswith(MARKS):
+                exec(program, {"__name__": "__main__"})  # in a namespace of its own, as below the notebook's last cell
+    plt.close("all")
+    spent[path] = time.process_time() - started
+
+
+def test_time():
+    if len(spent) < len(NOTEBOOKS):
+        pytest.skip("not all notebooks were run")
+    assert sum(spent.values()) < LIMIT, {path.stem: round(seconds, 1) for path, seconds in spent.items()}
+
+
+GOOD = "Why?\n\n   <details><summary>Solution</summary>\n\n   Because.\n\n   ```python\n   assert 1\n   ```\n\n   </details>\n\n"
+
+
+@pytest.mark.parametrize("wrong", [
+    "Why?\n", GOOD.replace("Because.\n\n   ```python\n   assert 1\n   ```", ""), GOOD.replace("\n\n   ", "\n   "), GOOD.replace("   Because", "Because"), GOOD + GOOD,
+    GOOD.replace("<details>", "<details open>"), GOOD.replace("   </details>", "   "), "\n" + GOOD], ids=range(8))
+def test_faults_are_found(wrong):
+    assert blocks(solution(GOOD)) == ["assert 1\n"]
+    with pytest.raises(AssertionError):
+        solution(wrong)
