@@ -11,7 +11,7 @@ import argparse, importlib.util, itertools, multiprocessing, os, platform, stati
 
 import numpy as np
 
-from .data import fashion_mnist, fashion_mnist_sample, mlp_batches
+from .data import fashion_mnist, fashion_mnist_sample, mlp_batches, whole_number
 from .mlp import MLP, initial_params
 
 # %% ../nbs/06_benchmarks.ipynb #43657581
@@ -309,13 +309,16 @@ def fmnist_bench(
     "Measure the models against their references."
     parser = argparse.ArgumentParser(prog="fmnist_bench", description=fmnist_bench.__doc__)
     parser.add_argument("model", choices=["mlp", "cnn"], help="what to measure")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="numbers of threads")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda; the MLP is measured on the CPU (default: cpu)")
-    parser.add_argument("--rounds", type=int, default=9, help="turns of each contender")
+    parser.add_argument("--threads", type=whole_number(1), nargs="+", default=[1, 2], help="numbers of threads")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="for the CNN; the MLP is measured on the CPU (default: cpu)")
+    parser.add_argument("--rounds", type=whole_number(1), default=9, help="turns of each contender")
     parser.add_argument("--sample", action="store_true", help="use the package's sample instead of the full data")
     options = parser.parse_args(argv)
     if options.model == "mlp" and (missing := [name for name in ("sklearn", "threadpoolctl") if not importlib.util.find_spec(name)]):
         sys.exit(f"fmnist_bench needs {' and '.join(missing)}: pip install 'fmnist[bench]'")
+    if options.model == "cnn" and options.device == "cuda":
+        import torch
+        if not torch.cuda.is_available(): sys.exit("fmnist_bench: --device cuda needs a GPU that PyTorch can use; leave it out to measure on the CPU")
     data = fashion_mnist_sample() if options.sample else fashion_mnist()
     print(machine())
     lines = table(data, options.threads, options.rounds) if options.model == "mlp" else cnn_table(data, options.threads, options.device, options.rounds)

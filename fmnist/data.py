@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['FILES', 'MIRRORS', 'CLASSES', 'atomic_write', 'IDXError', 'load_idx_file', 'save_idx_file', 'FashionMNIST',
-           'fashion_mnist_sample', 'cache_folder', 'fashion_mnist', 'debian_package', 'fmnist_data', 'find_duplicates',
-           'show_images', 'plot_samples', 'plot_class_means', 'plot_class_balance', 'plot_pixel_histogram',
-           'random_generator', 'train_valid_split', 'Batches', 'flatten_images', 'mlp_batches', 'original_transform',
-           'normalise_images', 'cnn_batches']
+           'fashion_mnist_sample', 'cache_folder', 'fashion_mnist', 'debian_package', 'fmnist_data', 'whole_number',
+           'find_duplicates', 'show_images', 'plot_samples', 'plot_class_means', 'plot_class_balance',
+           'plot_pixel_histogram', 'random_generator', 'train_valid_split', 'Batches', 'flatten_images', 'mlp_batches',
+           'original_transform', 'normalise_images', 'cnn_batches']
 
 # %% ../nbs/00_data.ipynb #24d63fad
 import argparse, gzip, hashlib, math, os, struct, subprocess, sys, tempfile, time, warnings, zlib
@@ -305,6 +305,16 @@ def fmnist_data(
             data = fashion_mnist(args.root)
         except (OSError, subprocess.CalledProcessError) as failure: sys.exit(f"{error}\nDebian's package: {failure}")
     print(f"Fashion-MNIST: {len(data.train_labels):,} training and {len(data.test_labels):,} test images, content checked.")
+
+# %% ../nbs/00_data.ipynb #7f7a000f
+def whole_number(
+    least:int=0 # The smallest that is allowed
+): # Function from a word of the command line to a number
+    "Type of a command's argument that counts something, or that is a seed."
+    def number(text):
+        if not text.isdecimal() or int(text) < least: raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+        return int(text)
+    return number
 
 # %% ../nbs/00_data.ipynb #b35f7141
 def find_duplicates(

@@ -11,7 +11,7 @@ import argparse, json, math
 
 import numpy as np
 
-from .data import fashion_mnist, mlp_batches, random_generator
+from .data import fashion_mnist, mlp_batches, random_generator, whole_number
 from .mlp import ACTIVATIONS, MLP, array_namespace, check, log_softmax, patch, replica_batches
 
 # %% ../nbs/02b_recipes.ipynb #f108da59
@@ -458,7 +458,7 @@ def fmnist_recipe(
     "Train a recipe with several seeds and measure each on the test images."
     parser = argparse.ArgumentParser(prog="fmnist_recipe", description=fmnist_recipe.__doc__)
     parser.add_argument("name", choices=list(RECIPES), help="which recipe")
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)), help="one run for each")
+    parser.add_argument("--seeds", type=whole_number(), nargs="+", default=list(range(10)), help="one run for each")
     options, data, runs = parser.parse_args(argv), fashion_mnist(), []
     for seed in options.seeds:
         mlp, test_batches = train_recipe(options.name, data, seed)

@@ -14,6 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from . import cnn
+from .data import whole_number
 from .experiments import Failure, Result, Trial, _parts, attempt, data_name, has_gpu, load_data, missing_trials, published_folder, read_records, run_trials
 from .statistics import choose, compare, summarise
 
@@ -200,16 +201,6 @@ def estimate(
     return each, sum(s/slots[t.model] for s, t in zip(each, trials) if math.isfinite(s))
 
 # %% ../nbs/04c_studies.ipynb #7fd7b55c
-def _seed(text):
-    "A seed from the command line."
-    if not text.isdecimal(): raise argparse.ArgumentTypeError(f"the seed is {text!r}, expected a whole number of at least 0")
-    return int(text)
-
-def _count(text):
-    "A number of seeds or workers from the command line."
-    if not text.isdecimal() or not int(text): raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
-
 def report_parser(
     prog:str, # Name of the console script
     description:str|None, # What it does, in one sentence: the script's docstring, which `python -OO` drops
@@ -218,7 +209,7 @@ def report_parser(
     "The arguments that say which results are meant, the same for all who write or read them."
     parser = argparse.ArgumentParser(prog=prog, description=description)
     parser.add_argument("--budget", choices=BUDGETS, default="quick", help="how long the training is (default: quick)")
-    parser.add_argument("--seed", type=_seed, default=seed, help="one random seed" + f" (default: {seed})"*(seed is not None))
+    parser.add_argument("--seed", type=whole_number(), default=seed, help="one random seed" + f" (default: {seed})"*(seed is not None))
     parser.add_argument("--folder", default="runs", help="where the results are kept (default: runs)")
     return parser
 
@@ -226,7 +217,7 @@ def _study_parser(prog, description):
     "The same, for studies."
     parser = report_parser(prog, description, seed=None)
     parser.add_argument("studies", nargs="*", default=["report"], metavar="study", help=f"one of {', '.join([*STUDIES, *GROUPS])} (default: report)")
-    parser.add_argument("--seeds", type=_count, help="how many seeds, counted from 0 (default: what the budget says)")
+    parser.add_argument("--seeds", type=whole_number(1), help="how many seeds, counted from 0 (default: what the budget says)")
     return parser
 
 def _asked(parser, argv):
@@ -262,7 +253,7 @@ def fmnist_run(
 ):
     "Run studies and keep their results; what is already there is not run again."
     parser = _study_parser("fmnist_run", fmnist_run.__doc__)
-    parser.add_argument("--workers", type=_count, help="processes at a time (default: one for each core, or one for the GPU)")
+    parser.add_argument("--workers", type=whole_number(1), help="processes at a time (default: one for each core, or one for the GPU)")
     parser.add_argument("--scheduler", help="address of a Dask scheduler: compute there, not here")
     parser.add_argument("--dry-run", action="store_true", help="list the trials that are missing and estimate the time; run nothing")
     args = _asked(parser, argv)
