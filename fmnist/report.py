@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['ENOUGH', 'Known', 'only_results', 'half_width', 'figure_html', 'table_html', 'scores_table', 'provenance_table',
            'provenance', 'missing_html', 'plot_study', 'study_html', 'best_tables_html', 'plot_curves',
-           'side_by_side_html', 'claims_html', 'corrections_html', 'baselines_path', 'costs', 'plot_pareto',
-           'costs_html', 'signals', 'plot_signals', 'why_html', 'write_report', 'fmnist_report']
+           'side_by_side_html', 'verdict_counts', 'claims_html', 'corrections_html', 'baselines_path', 'costs',
+           'plot_pareto', 'costs_html', 'signals', 'plot_signals', 'why_html', 'write_report', 'fmnist_report']
 
 # %% ../nbs/05_report.ipynb #d482c23a
 import base64, html, json, math, sys
@@ -256,7 +256,9 @@ def side_by_side_html(
     return "".join(parts)
 
 # %% ../nbs/05_report.ipynb #dd3e3e6b
-def _counts(judgements):
+def verdict_counts(
+    judgements:list # Of `Judgement`
+) -> str: # Part of a sentence
     "How many claims have which verdict, in words."
     forms = {"holds": ("holds", "hold"), "contradicted": ("is contradicted", "are contradicted"), "not decidable": ("is not decidable", "are not decidable")}
     counts = {verdict: sum(j.verdict == verdict for j in judgements) for verdict in VERDICTS}
@@ -274,7 +276,7 @@ def claims_html(
     judgements:list # Of `Judgement`
 ) -> str: # HTML
     "The forest plot, and the table of all claims."
-    said = _paragraph(f"{len(judgements)} claims: " + _counts(judgements) + f". A difference is decided by the exact sign-flip test over paired seeds, its p corrected (Holm) over all claims "
+    said = _paragraph(f"{len(judgements)} claims: " + verdict_counts(judgements) + f". A difference is decided by the exact sign-flip test over paired seeds, its p corrected (Holm) over all claims "
                       f"about the same kind of model; likeness by an interval that lies within {MARGIN} points. With {STUDENT_FROM} to {EXACT_FROM - 1} seeds Student's t decides, tentatively: right if the differences are normally distributed. A run whose loss diverged counts as guessing, 10 %.")
     figure = plot_forest(judgements)
     rows = [[f"{j.claim.name}: {j.verdict}" + " (tentative)"*j.tentative, f"“{j.claim.words}” ({j.claim.where})", f"{j.claim.effect} {j.claim.expected} {'1' if not j.claim.weights else '0'}",
@@ -438,7 +440,7 @@ def _intro(results, judgements):
     text = (f"Ten kinds of clothes, 28 × 28 grey pixels each: which is it? A multi-layer perceptron (MLP) whose every gradient is derived by hand, and a convolutional network (CNN), answer on Fashion-MNIST. "
             "This project started from a student report that trained both with many settings, once each, and drew conclusions. Here its tables and figures are made again, with several seeds for each setting, and its claims are tested.")
     decided = [j for j in judgements if j.verdict != "not decidable"]
-    found = (f"Of {len(judgements)} claims {len(decided)} can be decided by the results at hand: " + _counts(decided) + ". "
+    found = (f"Of {len(judgements)} claims {len(decided)} can be decided by the results at hand: " + verdict_counts(decided) + ". "
              "For the others the page says what is missing, and the command that adds it.")
     own = f"The two networks of this run were trained here, {epochs}."
     shorter = [r.trial.model.upper() for r in results if len(r.history.epochs) < original_report()[r.trial.model.upper()]["epochs"]]
