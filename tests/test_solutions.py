@@ -1,9 +1,9 @@
 "Every exercise of every notebook has a folded solution, and what is code in it runs."
 import ast
 import json
+import os
 import re
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
@@ -12,10 +12,15 @@ import fmnist.mlp
 from fmnist.benchmarks import set_threads
 
 NOTEBOOKS = [path for path in sorted((Path(__file__).resolve().parents[1] / "nbs").glob("*.ipynb")) if path.stem != "index"]
-LIMIT = 60  # seconds of one processor, for all blocks together
+LIMIT = 120  # seconds of one processor for all blocks together: twice what they take on a busy machine
 MARKS = ("# needs the full data", "# takes minutes")  # first line of a block that is only compiled here
 FOLDED = re.compile(r"\n\n   <details><summary>Solution</summary>\n\n(?P<solution>.*\S.*)\n\n   </details>\s*", flags=re.S)
 spent = {}  # notebook -> seconds
+
+
+def processor_time():
+    "Seconds that a processor has worked for us, processes that we started included."
+    return sum(os.times()[:4])
 
 
 def exercises(path):
@@ -67,14 +72,14 @@ def test_code_runs(path, tmp_path, monkeypatch):
     monkeypatch.setattr(fmnist.mlp, "ACTIVATIONS", dict(fmnist.mlp.ACTIVATIONS))  # some exercises add one
     plt.switch_backend("agg")
     set_threads(1)
-    started = time.process_time()
+    started = processor_time()
     for number, text in exercises(path):
         for code in blocks(solution(text)):
             program = compile(code, f"{path.name}, exercise {number}", "exec")
             if not code.startswith(MARKS):
                 exec(program, {"__name__": "__main__"})  # in a namespace of its own, as below the notebook's last cell
     plt.close("all")
-    spent[path] = time.process_time() - started
+    spent[path] = processor_time() - started
 
 
 def test_time():
