@@ -153,7 +153,7 @@ def finish(site, config):
 
 
 def faults(site, readme, config):
-    "Every link of the site and of README.md to a page, an anchor or a file that is not there; what needs the network; pictures without a text; heavy pages."
+    "Every link of the site and of README.md to a page, an anchor or a file that is not there, or that is none; what needs the network; pictures without a text; heavy pages."
     pages = {path.name: path.read_text(encoding="utf-8") for path in site.glob("*.html")}
     anchors = {name: set(re.findall(r'\bid="([^"]+)"', text)) for name, text in pages.items()}
     links = [(name, html.unescape(link)) for name, text in pages.items() for link in re.findall(r'<a\b[^>]*?\bhref="([^"]*)"', text)]
@@ -172,6 +172,8 @@ def faults(site, readme, config):
         if not found:
             yield f"{page}: broken link {link}"
     for name, text in pages.items():
+        for left in re.findall(r"\]\([\w./#-]+\.ipynb[^)]*\)", text):  # nbdev links a name in backticks, also within a link
+            yield f"{name}: {left} stayed Markdown, write the link's text without backticks"
         for part in re.findall(r'<(?:script|img|iframe|link)\b[^>]*?\b(?:src|href)="((?:https?:)?//[^"]*)"', text):
             yield f"{name}: needs the network for {part}"
         for picture in re.findall(r'<img\b(?![^>]*\balt="[^"]+)[^>]*>', text):
