@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
@@ -13,7 +14,7 @@ from nbdev.config import get_config
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / ".ci"))
-from notebooks import for_kaggle
+import notebooks
 
 CONFIG = get_config(path=ROOT)
 NOTEBOOKS = sorted((ROOT / "nbs").glob("*.ipynb"))
@@ -25,33 +26,25 @@ def cells(path):
     return {cell["id"]: "".join(cell["source"]) for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]}
 
 
-def script(project, *arguments):
-    "Run the generator of a project."
-    return subprocess.run([sys.executable, ".ci/notebooks.py", *map(str, arguments)], cwd=project, capture_output=True, text=True, check=True).stdout
+def test_generator(monkeypatch, capsys, tmp_path):
+    shutil.copytree(ROOT / "nbs", tmp_path / "nbs")
+    monkeypatch.setattr(notebooks, "ROOT", tmp_path)
 
+    def changes(config=CONFIG):
+        notebooks.write_all(config)
+        return capsys.readouterr().out.split()
 
-@pytest.fixture
-def project(tmp_path):
-    "Settings, tools and notebooks, to be changed."
-    for part in (".ci", "nbs"):
-        shutil.copytree(ROOT / part, tmp_path / part)
-    shutil.copy(ROOT / "settings.ini", tmp_path)
-    return tmp_path
-
-
-def test_generator(project):
-    assert script(project) == ""  # nothing to change
-    changed = project / "nbs" / NOTEBOOKS[0].name
-    before = changed.read_text(encoding="utf-8")
-    notebook = json.loads(before)
-    notebook["cells"] = [notebook["cells"][0], *notebook["cells"][3:], {**notebook["cells"][2], "source": ["%pip install -U everything"]}]  # both lost, one elsewhere
-    changed.write_text(json.dumps(notebook), encoding="utf-8")
-    assert script(project).split() == [f"nbs/{changed.name}"] and changed.read_text(encoding="utf-8") == before
-    settings = project / "settings.ini"
-    settings.write_text(re.sub(r"^branch = .*", "branch = other", re.sub(r"^user = .*", "user = somebody", settings.read_text(), flags=re.M), flags=re.M))
-    assert len(script(project).split()) == len(NOTEBOOKS) and script(project) == ""
-    new = cells(changed)
-    assert new["badges"].count(f"somebody/fmnist/blob/other/nbs/{changed.name}") == 2 and "git+https://github.com/somebody/fmnist" in new["setup"]
+    assert changes() == []
+    path = tmp_path / "nbs" / NOTEBOOKS[0].name
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    title, badges, setup, *rest = notebook["cells"]
+    notebook["cells"] = [title, *rest, {**setup, "source": ["%pip install -U everything"]}]  # one lost, one changed and elsewhere
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    assert changes() == [f"nbs/{path.name}"] and path.read_text(encoding="utf-8") == NOTEBOOKS[0].read_text(encoding="utf-8")
+    fork = SimpleNamespace(lib_name="fmnist", nbs_path=CONFIG.nbs_path, user="somebody", repo="fork", branch="other", git_url="https://github.com/somebody/fork")
+    assert len(changes(fork)) == len(NOTEBOOKS) and changes(fork) == []
+    new = cells(path)
+    assert new["badges"].count(f"somebody/fork/blob/other/nbs/{path.name}") == 2 and "git+https://github.com/somebody/fork" in new["setup"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -77,7 +70,7 @@ def test_setup_on_kaggle(monkeypatch, tmp_path, place):
     wheel.parent.mkdir(parents=True)
     wheel.touch()
     (asked,) = installed(monkeypatch, tmp_path, there=False)
-    assert asked == f'install -q --no-index --no-deps "{wheel}"'
+    assert asked == f'install -q --no-index --find-links "{wheel.parent}" "{wheel}"'
     assert installed(monkeypatch, tmp_path, there=True) == []
 
 
@@ -98,8 +91,8 @@ def check_kaggle_folder(folder, path, user):
 
 
 def test_kaggle_folder(tmp_path):
-    script(ROOT, "kaggle", NOTEBOOKS[0], tmp_path / "command")
+    subprocess.run([sys.executable, ROOT / ".ci" / "notebooks.py", "kaggle", NOTEBOOKS[0], tmp_path / "command"], check=True)
     check_kaggle_folder(tmp_path / "command", NOTEBOOKS[0], CONFIG.user)
     for path in NOTEBOOKS:
-        for_kaggle(CONFIG, path, tmp_path / path.stem, "somebody")
+        notebooks.for_kaggle(CONFIG, path, tmp_path / path.stem, "somebody")
         check_kaggle_folder(tmp_path / path.stem, path, "somebody")
