@@ -63,11 +63,10 @@ DIVERGED = {"test accuracy": 10.0, "training accuracy": 10.0, "validation accura
 @dataclass(frozen=True)
 class Claim:
     "Something that the original report says, and what would show it."
-    group: str # "MLP", "CNN" or "both": claims of a group are corrected together
     name: str # In a few words
     words: str # The original's own words, or its numbers
     where: str # Their place
-    study: str # Whose arms decide
+    study: str # Whose arms decide; its claims are corrected together
     weights: dict # Arm -> its weight in the contrast; {} for a count
     expected: str = ">" # "<", ">", "=" or "<="
     measure: str = "test accuracy" # A key of `MEASURES`, "parameters" or "multiply-adds"
@@ -91,7 +90,7 @@ def _vs(more, less=()): # names of arms, or one name
 _SAID = original_report()
 _ITEM = "Section 7.4.1, item {}".format
 
-MLP_CLAIMS = [Claim("MLP", *rest) for rest in (
+MLP_CLAIMS = [Claim(*row) for row in (
     ("Low dropout beats high dropout", "Lower dropout rates (0.01, 0.05) led to higher accuracy", "Section 7.2.1", "dropout", _vs(["0.01", "0.05"], ["0.3", "0.4", "0.5"])),
     ("Dropout 0.5 costs accuracy", "excessive dropout reduces performance", _ITEM(1), "dropout", _vs("0.5", "0.1"), "<"),
     ("Dropout 0.1 is the best", "Best: 0.1 (its nearest rival in the table is 0.2)", "Table 3", "dropout", _vs("0.1", "0.2")),
@@ -126,7 +125,7 @@ MLP_CLAIMS = [Claim("MLP", *rest) for rest in (
 _CNN_ITEM = "Section 7.4.2, item {}".format
 _MAX = _SAID["curves"]["pooling"]["max"]
 
-CNN_CLAIMS = [Claim("CNN", *rest) for rest in (
+CNN_CLAIMS = [Claim(*row) for row in (
     ("Max pooling beats average", "max pooling tends to perform better then other pooling methods", _CNN_ITEM(1), "pooling", _vs("max", "average")),
     ("Max pooling beats global average", "max pooling tends to give us highest test accuracy", _CNN_ITEM(5), "pooling", _vs("max", "global avg")),
     ("Max pooling: training accuracy 96.7 %", "training accuracy being 96.7%", _CNN_ITEM(1), "pooling", _vs("max"), "=", "training accuracy", _MAX["training"]),
@@ -138,7 +137,7 @@ CNN_CLAIMS = [Claim("CNN", *rest) for rest in (
     ("He beats random (kernels of 3)", "initialization being \"he\"", "Section 7.2.2, item 3", "cnn_initialization", _vs("3-3-3-3-3, he", "3-3-3-3-3, random")),
     ("AlexNet's channels beat 64 everywhere", "ALexNet architecture … should perform better then other architectures", _CNN_ITEM(4), "filters", _vs("64-192-384-256-256", "64-64-64-64-64")),
     ("AlexNet's channels beat slimmer ones", "ALexNet architecture … should perform better then other architectures", _CNN_ITEM(4), "filters", _vs("64-192-384-256-256", "32-64-128-128-128")))]
-BOTH_CLAIMS = [Claim("both", *rest) for rest in (
+BOTH_CLAIMS = [Claim(*row) for row in (
     ("The CNN beats the MLP", "The CNN model achieved better accuracy compared to the MLP model", "Section 8", "models", _vs("CNN", "MLP")),
     ("The best CNN reaches 92.6 %", "Accuracy: 92.6%", "Section 7.2.2, item 1", "models", _vs("CNN"), "=", "test accuracy", _SAID["CNN"]["accuracy"]),
     ("A CNN needs fewer parameters", "significantly reducing the number of parameters", "Section 1.1", "models", {}, "<", "parameters"),
@@ -166,7 +165,7 @@ class Judgement:
     effects: tuple # The contrast of each common seed; for a count, one ratio
     low: float # Lower end of the mean's 95 % interval, BCa or for few seeds Student's; nan where there is none
     high: float # Its upper end
-    p: float # Sign-flip test, or Student's, corrected over the group; nan for other claims than `<` and `>`
+    p: float # Sign-flip test, or Student's, corrected over the study's claims; nan for other claims than `<` and `>`
     verdict: str # "holds", "contradicted", "no difference shown" or "not decidable"
 
     @property
@@ -214,12 +213,12 @@ def judge(
     "Let the results decide."
     arms = {claim.study: study_records(STUDIES[claim.study], networks, budget) for claim in claims}
     effects = [_contrast(claim, arms[claim.study]) if claim.weights else () for claim in claims]
-    tested = {group: [i for i, claim in enumerate(claims) if claim.group == group and claim.weights and claim.expected in "<>"] for group in {claim.group for claim in claims}}
+    tested = {study: [i for i, claim in enumerate(claims) if claim.study == study and claim.weights and claim.expected in "<>"] for study in arms}
     corrected = {i: p for family in tested.values() for i, p in zip(family, holm([paired(effects[i])[-1] for i in family]))}
     def one(i, claim):
         if not claim.weights: return _count(claim)
         (low, high, _), p = paired(effects[i]), corrected.get(i, math.nan)
-        return Judgement(claim, effects[i], low, high, p, _verdict(claim, effects[i], low, high, p, len(tested[claim.group])))
+        return Judgement(claim, effects[i], low, high, p, _verdict(claim, effects[i], low, high, p, len(tested[claim.study])))
     return [one(i, claim) for i, claim in enumerate(claims)]
 
 # %% ../nbs/05b_claims.ipynb #0c1d256f
