@@ -47,12 +47,24 @@ def project_copy():
         # nbdev finds the names to link by this entry point: so it finds them even where the package is not installed
         egg = copy / f"{config.lib_name}.egg-info"
         egg.mkdir()
-        (egg / "PKG-INFO").write_text(f"Metadata-Version: 2.1\nName: {config.lib_name}\nVersion: {config.version}\n")
-        (egg / "entry_points.txt").write_text(f"[nbdev]\n{config.lib_name} = {config.lib_path.name}._modidx:d\n")
+        (egg / "PKG-INFO").write_text(f"Metadata-Version: 2.1\nName: {config.lib_name}\nVersion: {config.version}\nSummary: {config.description}\n")
+        scripts = "\n".join(config.console_scripts.split())  # the page of commands lists them
+        (egg / "entry_points.txt").write_text(f"[nbdev]\n{config.lib_name} = {config.lib_path.name}._modidx:d\n[console_scripts]\n{scripts}\n")
         try:
             yield config
         finally:
             os.chdir(back)
+
+
+def in_one_piece(outputs):
+    "A stream that was flushed is stored in pieces; on a page it is one."
+    whole = []
+    for output in outputs:
+        if whole and output.get("name") and output.get("name") == whole[-1].get("name"):
+            whole[-1]["text"] = "".join(whole[-1]["text"]) + "".join(output["text"])
+        else:
+            whole.append(output)
+    return whole
 
 
 def headings_first(cells):
@@ -89,10 +101,23 @@ def prepare(config):
         for cell in notebook.cells:
             if cell.cell_type == "markdown" and cell.source:
                 cell.source = cell.source.replace("](../", f"]({files}")
+            if cell.cell_type == "code":
+                cell.outputs = in_one_piece(cell.outputs)
         notebook.cells = list(headings_first(notebook.cells))
         write_nb(notebook, path)
     (pages / "api.qmd").write_text(api_page(config), encoding="utf-8")
     return pages
+
+
+# What latex2mathml writes, and what a browser without a mathematical font sets as it should be.
+BETTER_MATH = [
+    # a prime is raised by itself
+    (r"<msup>(<mi>\w</mi>)<mi>&#x02032;</mi></msup>", r"<mrow>\1<mo lspace=\"0\" rspace=\"0\">&#x02032;</mo></mrow>"),
+    # a line over a term is as long as the term
+    (r"<mover>(<mrow>(?:(?!<mrow>).)*?</mrow>)<mo accent=\"true\">&#x02015;</mo></mover>", r'<mrow class="overline">\1</mrow>'),
+    # a function's name is not its argument
+    (r"(<mi>(?:ln|log|exp|tanh|max|min)</mi>)(?!<mo|</m)", r'\1<mspace width="0.17em"/>'),
+]
 
 
 def set_equation(match):
@@ -103,6 +128,8 @@ def set_equation(match):
     mathml = convert(tex, display="block" if match[2] == "display" else "inline")
     if unknown := re.findall(r">(\\[A-Za-z]+|&)<", mathml):
         sys.exit(f"latex2mathml does not know {', '.join(unknown)} here; write the equation otherwise: {match[3].strip()}")
+    for written, better in BETTER_MATH:
+        mathml = re.sub(written, better, mathml)
     return f"{match[1]}{mathml}</span>"
 
 
@@ -127,6 +154,20 @@ BETTER = [
 ]
 
 
+def hang(match):
+    "The lines of a block of code, each a block that goes on, if it is long, four columns to the right of where it began."
+    lines, opened = [], ""
+    for line in match[2].splitlines(keepends=True):
+        line = opened + line
+        opened = ""
+        for end, tag in re.findall(r"<(/?)span([^>]*)>", line):  # one span may reach over several lines
+            opened = opened.rpartition("<span")[0] if end else f"{opened}<span{tag}>"
+        text, newline = line.rstrip("\n"), "\n" * line.endswith("\n")
+        column = len(re.match(r"(?:<[^>]*>)*( *)", text)[1])
+        lines.append(f'<span class="line" style="--column:{column}ch">{text}{newline}{"</span>" * opened.count("<span")}</span>')
+    return match[1] + "".join(lines) + match[3]
+
+
 def finish(site, config):
     "Give pages the names that nbdev's links use (00_data.html is data.html), set equations, drop scripts and fonts from the network, mend the markup."
     names = {page.name: _nbpath2html(page).name for page in site.glob("*.html")}
@@ -146,6 +187,7 @@ def finish(site, config):
             text = re.sub(r"<(?:script|link)[^>]*/katex[^>]*>(?:</script>)?", "", text)
             for written, better in BETTER:
                 text = re.sub(written, better, text, flags=re.S)
+            text = re.sub(r'(<pre class="sourceCode[^"]*"><code[^>]*>)(.*?)(</code></pre>)', hang, text, flags=re.S)
         path.write_text(text, encoding="utf-8")
     for path in site.glob("site_libs/themes/*.css"):
         text = path.read_text(encoding="utf-8")
