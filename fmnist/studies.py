@@ -164,7 +164,9 @@ def study_table(
         lines.append(row.rstrip())
     compared = [c for c in compare(test, study.pairs) if c.n]
     whole = {name: {seed: r.valid_accuracy for seed, r in of.items()} for name, of in results.items() if of and len(of) == len(arms[name])}
-    if whole: lines.append(f"  Validation chooses {choose(whole)}.")
+    common, absent = set.intersection(*map(set, whole.values())) if whole else set(), sum(not of for of in arms.values())
+    if absent: lines.append(f"  {absent} of {len(arms)} arms have no result yet: validation does not choose.")
+    elif common: lines.append(f"  Validation chooses {choose({name: {seed: of[seed] for seed in common} for name, of in whole.items()})}" + f", over {len(common)} common seed{'s'*(len(common) > 1)}"*any(len(of) > len(common) for of in whole.values()) + ".")
     for c in compared:
         failed = "" if c.arm in whole and c.reference in whole else "; seeds that failed are left out, which flatters"
         certainty = f" ({c.low:+.2f} to {c.high:+.2f}), corrected p = {c.corrected:.3f}"*(c.n > 1)

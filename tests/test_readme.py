@@ -2,7 +2,15 @@
 import re
 import subprocess
 import sys
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from statistics import mean
+
+from fmnist.claims import by_network, judge
+from fmnist.experiments import published_folder, published_results, read_records
+from fmnist.report import verdict_counts
+from fmnist.studies import report_trials
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -25,6 +33,16 @@ def test_examples_print_what_is_shown(tmp_path):
     assert done.returncode == 0, done.stderr
     shape = lambda text: re.sub(r"\d+", "0", text)
     assert shape(done.stdout) == shape("".join(blocks("text")))
+
+
+def test_numbers_are_those_of_the_published_results():
+    "New results, or another rule for claims: `nbs/index.ipynb` and `nbs/05b_claims.ipynb` must be run again."
+    judgements = judge(by_network(read_records(published_folder())))
+    assert f"{len(judgements)} claims that can be tested, {verdict_counts(judgements)}." in README
+    for trial in report_trials("full"):
+        values = [100 * result.scores.accuracy for result in published_results() if replace(result.trial, seed=0) == trial]
+        assert f"| {trial.model.upper()} | {trial.epochs} | {len(values)} | {mean(values):.2f}" in README
+    assert str(dict(Counter(judgement.verdict for judgement in judgements))) in (ROOT / "nbs" / "05b_claims.ipynb").read_text(encoding="utf-8")
 
 
 def test_every_target_that_is_named_is_run_by_ci():
