@@ -121,9 +121,11 @@ class CNNModel(nn.Module):
         return "\n".join([f"{'layer':26} {'output':>9} {'parameters':>11} {'multiply-adds':>14}"] + [f"{n:26} {s:>9} {p:11,} {m:14,}" for n, s, p, m in rows])
 
 # %% ../nbs/03_cnn.ipynb #a81d005a
-BEST_CNN = dict(channels=(64, 192, 384, 256, 256), kernel_sizes=(3, 3, 3, 3, 3), strides=(1, 1, 1, 1, 1), paddings=(1, 1, 1, 1, 1),
-                pooling="max", initialization="he", dropout=0.2, hidden=(256, 256), pool_after=(1, 2, 5)) # section 7.2.2, and the defaults
-SECTION_3_CNN = dict(kernel_sizes=(5, 5, 1, 1, 1), paddings=(0, 0, 0, 0, 0), hidden=(), pool_after=(1, 2, 4, 5))
+BEST_CNN = dict( # section 7.2.2, and the defaults
+    channels=(64, 192, 384, 256, 256), kernel_sizes=(3, 3, 3, 3, 3), strides=(1, 1, 1, 1, 1), paddings=(1, 1, 1, 1, 1),
+    pooling="max", initialization="he", dropout=0.2, hidden=(256, 256), pool_after=(1, 2, 5))
+SECTION_3_CNN = dict(
+    kernel_sizes=(5, 5, 1, 1, 1), paddings=(0, 0, 0, 0, 0), hidden=(), pool_after=(1, 2, 4, 5))
 
 # %% ../nbs/03_cnn.ipynb #b3fbaec0
 def default_device() -> torch.device: # CUDA, then Apple's MPS, then the CPU

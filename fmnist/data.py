@@ -244,7 +244,7 @@ def _download(folder, mirrors, table):
     return failures
 
 # %% ../nbs/00_data.ipynb #13466e03
-_REMEDIES = """Three ways to help it:
+_REMEDIES = """Three ways out:
   1. connect to the internet and try again: the files are downloaded into {cache};
   2. on Debian or Ubuntu: apt-get install dataset-fashion-mnist (or, in this project: make data);
   3. get the four .gz files listed at https://github.com/zalandoresearch/fashion-mnist and name their folder:

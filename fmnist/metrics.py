@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['confusion_matrix', 'class_scores', 'cross_entropy', 'Scores', 'Epoch', 'History', 'plot_history', 'plot_confusion',
-           'plot_class_scores', 'Mistake', 'find_mistakes', 'plot_mistakes', 'Reliability', 'reliability',
+           'plot_class_scores', 'Mistake', 'find_mistakes', 'certainty', 'plot_mistakes', 'Reliability', 'reliability',
            'plot_reliability']
 
 # %% ../nbs/01_metrics.ipynb #2cfefc5b
@@ -213,6 +213,13 @@ def find_mistakes(
     worst = wrong[np.argsort(-certainty[wrong], kind="stable")[:count]]
     return tuple(Mistake(int(i), int(labels[i]), int(predictions[i]), float(certainty[i])) for i in worst)
 
+# %% ../nbs/01_metrics.ipynb #5be07d93
+def certainty(
+    probability:float # 0 to 1
+) -> str: # For instance "99.9 %"
+    "A probability in percent; what would be rounded to 100 is said to be above 99.9."
+    return f"{100*probability:.1f} %" if probability < 0.9995 else ">99.9 %"
+
 def plot_mistakes(
     images:np.ndarray, # (n, 28, 28), those that the indices refer to
     mistakes, # Of `Mistake`
@@ -220,8 +227,10 @@ def plot_mistakes(
 ): # The matplotlib figure
     "Each mistaken image with what the model said, how certain it was, and the true class."
     if not mistakes: raise ValueError("there are no mistakes to show")
-    titles = [f"{CLASSES[m.prediction]} {m.probability:.0%}\n({CLASSES[m.label]})" for m in mistakes]
-    return show_images([images[m.image] for m in mistakes], titles, columns, size=0.85)
+    titles = [f"{CLASSES[m.prediction]}\n{certainty(m.probability)}\n({CLASSES[m.label]})" for m in mistakes]
+    fig = show_images([images[m.image] for m in mistakes], titles, columns, size=0.85)
+    for ax in fig.axes: ax.title.set(fontsize=6.5, linespacing=1.1)
+    return fig
 
 # %% ../nbs/01_metrics.ipynb #cfef08ef
 class Reliability(NamedTuple):
