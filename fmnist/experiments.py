@@ -168,17 +168,20 @@ class Failure:
     seconds: float # Wall time of the last try
     machine: dict # What `describe_machine` says, of the worker; of the driver if a worker was killed
     finished: str # When, UTC, ISO 8601
+    history: History = History() # The epochs before the loss diverged
 
     def to_dict(self) -> dict: # Ready for JSON
-        "The fields as a dictionary; the digest of the trial comes first."
-        return {"digest": self.trial.digest, **_short(asdict(self)), "trial": self.trial.to_dict()}
+        "The fields as a dictionary, without a history that has no epochs; the digest of the trial comes first."
+        short = _short({**asdict(self), "history": _columns(self.history)})
+        if not self.history.epochs: del short["history"]
+        return {"digest": self.trial.digest, **short, "trial": self.trial.to_dict()}
 
     @classmethod
     def from_dict(cls,
         record:dict # What `to_dict` gave, perhaps through JSON
     ): # `Failure`
         "The failure that `to_dict` came from."
-        return cls(**_known(cls, record) | {"trial": Trial(**_known(Trial, record["trial"]))})
+        return cls(**_known(cls, record) | {"trial": Trial(**_known(Trial, record["trial"])), "history": _epochs(record.get("history", {}))})
 
 # %% ../nbs/04_experiments.ipynb #4ac07fad
 def _now(): return datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -254,6 +257,10 @@ def run_trial(
     some = data._replace(train_images=data.train_images[:trial.images], train_labels=data.train_labels[:trial.images])
     started = time.perf_counter()
     history, probabilities, parameters, precision, machine = MODELS[trial.model](trial, some, folder)
+    if not np.isfinite(probabilities).all():
+        error = TrainingDiverged("after training, the probabilities of the test images are not finite")
+        error.history = history
+        raise error
     result = Result(trial, history, Scores.from_probabilities(data.test_labels, probabilities), find_mistakes(data.test_labels, probabilities),
                     parameters, precision, max(time.perf_counter() - started, history.seconds), machine, _now())
     return Result.from_dict(result.to_dict()) # as the file will give it back
@@ -269,7 +276,9 @@ def attempt(
     started = time.perf_counter()
     try: return run_trial(trial, folder)
     except Exception as error:
-        return Failure(trial, _kind(error), f"{type(error).__name__}: {error}", time.perf_counter() - started, describe_machine(), _now())
+        kind, seconds = _kind(error), time.perf_counter() - started
+        history = getattr(error, "history", History()) if kind == "diverged" else History()
+        return Failure(trial, kind, f"{type(error).__name__}: {error}", seconds, describe_machine(), _now(), history)
 
 # %% ../nbs/04_experiments.ipynb #e3e9b0f6
 def append_record(
