@@ -214,7 +214,7 @@ def checkpoint_path(
     "Where the state of a trial is kept until its result is written."
     return Path(folder)/"checkpoints"/f"{trial.digest}.pth"
 
-_one_at_a_time = threading.Lock() # `fit` uses PyTorch's global random state, which threads share
+_one_at_a_time = threading.Lock() # to make a model, to time it and to `fit` it use PyTorch's global random state, which threads share
 
 def _forget(folder, trial):
     "Remove that state: the best weights and what `fit` resumes from."
@@ -226,10 +226,10 @@ def _run_cnn(trial, data, folder, build=None):
     from fmnist import cnn
     device, path = cnn.default_device(), checkpoint_path(folder, trial)
     train, valid, test = cnn_batches(data, trial.batch_size, seed=trial.seed, device=device)
-    model, dtype = (build or cnn.CNNModel)(**trial.settings, seed=trial.seed).to(device), _faster_dtype(device)
     path.parent.mkdir(parents=True, exist_ok=True)
     def fit(resume): return cnn.fit(model, train, valid, trial.epochs, path=path, dtype=dtype, seed=trial.seed, device=device, resume=resume, **trial.training)
     with _one_at_a_time:
+        model, dtype = (build or cnn.CNNModel)(**trial.settings, seed=trial.seed).to(device), _faster_dtype(device)
         try: history = fit(resume=True)
         except cnn.CheckpointError as error:
             warnings.warn(f"{error}. It is trained anew")
