@@ -87,8 +87,10 @@ def commit() -> str|None: # Such as "5d1d97a0c1de", with "-dirty" if files were 
     except (PackageNotFoundError, KeyError, ValueError): return None
 
 def _threads():
-    "How many threads NumPy's libraries use at most, as far as the environment says."
-    return int(os.environ.get("OMP_NUM_THREADS") or available_cores())
+    "How many threads NumPy's libraries use at most, as far as the environment says; of a list such as 4,2 the first number counts."
+    with suppress(ValueError):
+        if (threads := int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0])) > 0: return threads
+    return available_cores()
 
 def available_cores() -> int: # At least 1
     "How many cores this process may use."
