@@ -283,6 +283,13 @@ def attempt(
         return Failure(trial, kind, f"{type(error).__name__}: {error}", seconds, describe_machine(), _now(), history)
 
 # %% ../nbs/04_experiments.ipynb #e3e9b0f6
+def _append(path, content):
+    "Add bytes to a file, on the disk before this returns."
+    with open(path, "ab") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
 def append_record(
     path, # The file, made if missing
     record # `Result` or `Failure`
@@ -290,29 +297,29 @@ def append_record(
     "Add one line to a file of results, on the disk before this returns."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "ab") as file:
-        file.write(json.dumps(record.to_dict()).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    _append(path, json.dumps(record.to_dict()).encode() + b"\n")
 
 def set_aside_torn(
     path # A file that `append_record` wrote
 ):
-    "Move what a power cut left of a last line into `path`.torn, with a warning."
+    "Move what a power cut left of a last line into `path`.torn, with a warning; a line that lacks only its end is given it."
     path = Path(path)
     head, newline, tail = path.read_bytes().rpartition(b"\n")
     if not tail: return
+    with suppress(*_INCOMPLETE):
+        _parse(tail)
+        return _append(path, b"\n")
     warnings.warn(f"{path}: the last line is torn; it is moved to {path.name}.torn, and its trial runs again", stacklevel=2)
-    with open(f"{path}.torn", "ab") as torn:
-        torn.write(tail + b"\n")
-        torn.flush()
-        os.fsync(torn.fileno())
+    _append(f"{path}.torn", tail + b"\n")
     os.truncate(path, len(head) + len(newline))
 
 # %% ../nbs/04_experiments.ipynb #8aad9e5b
+_INCOMPLETE = ValueError, TypeError, KeyError, AttributeError, RecursionError # what `_parse` raises for anything but a result
+
 def _parse(line):
     "The digest and the record of one line."
     record = json.loads(line)
+    if not isinstance(record["digest"], str): raise TypeError(f"the digest is {record['digest']!r}")
     return record["digest"], (Failure if "error" in record else Result).from_dict(record)
 
 def read_records(
@@ -324,7 +331,7 @@ def read_records(
         for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
             if not line.strip(): continue
             try: digest, record = _parse(line)
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
+            except _INCOMPLETE as error:
                 warnings.warn(f"{path}, line {number}: not a complete result ({error!r}); it is ignored and its trial will run again", stacklevel=2)
             else:
                 if isinstance(record, Result) or not isinstance(records.get(digest), Result): records[digest] = record
