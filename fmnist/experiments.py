@@ -602,18 +602,22 @@ def published_results() -> list: # Of `Result`
 def _raw_records(path):
     "Digest and dictionary of each complete line of a file."
     for line in path.read_bytes().split(b"\n") if path.exists() else []:
-        with suppress(ValueError, TypeError, KeyError, AttributeError): yield _parse(line)[0], json.loads(line)
+        with suppress(*_INCOMPLETE): yield _parse(line)[0], json.loads(line)
 
 def publish_results(
     source="runs", # Folder of results
     target=None, # Folder to write into; by default that of the package
     data:str=data_name("full") # Only results on these data
 ):
-    "Add results to those of `target`, one sorted file for each file of `source`; fields that this version does not know are kept."
+    "Add results and diverged trials to those of `target`, one sorted file for each of `source`; fields that this version does not know are kept."
     target = Path(target or published_folder())
+    def publishable(file): # an "error" may name a user's folders, and says nothing of the trial
+        return [(digest, record) for digest, record in _raw_records(file) if record["trial"]["data"] == data and ("scores" in record or record["kind"] == "diverged")]
     for path in sorted(Path(source).glob("*.jsonl")):
-        lines = {}
-        for digest, record in [pair for file in (target/path.name, path) for pair in _raw_records(file) if pair[1]["trial"]["data"] == data]:
+        lines, before = {}, publishable(target/path.name)
+        others = {digest for file in target.glob("*.jsonl") if file.name != path.name for digest, record in publishable(file) if "scores" in record}
+        others -= {digest for digest, _ in before} # a trial that two files have stays in both
+        for digest, record in before + [pair for pair in publishable(path) if pair[0] not in others]:
             if "scores" in record or "scores" not in lines.get(digest, {}): lines[digest] = record # a failure never replaces a result
         def order(record): return [*MODELS].index(record["trial"]["model"]), json.dumps({**record["trial"], "seed": 0}, sort_keys=True), record["trial"]["seed"]
         if not lines: continue
