@@ -515,6 +515,12 @@ def local_executor(
     return LocalExecutor(workers, max(1, min(cores//workers, _threads())) if torch_ones else 1)
 
 # %% ../nbs/04_experiments.ipynb #5590ab3d
+def _check_scheduler(executor):
+    "A `RuntimeError` if Dask's client has given up: nothing that it was asked for will ever arrive."
+    status = getattr(getattr(executor, "_client", None), "status", "running")
+    if status not in ("running", "connecting"): # in the latter it still tries to reach its scheduler again
+        raise RuntimeError(f"Dask's scheduler does not answer any more (its client is {status}). What is finished is kept; once a scheduler runs, the same call goes on from there")
+
 def _outcomes(trials, executor, folder, run, idle):
     "Yield a `Result` or `Failure` for each trial, as they come; meanwhile call `idle` once a second."
     arrived, running, tries = queue.SimpleQueue(), {}, Counter()
@@ -526,13 +532,16 @@ def _outcomes(trials, executor, folder, run, idle):
         for trial in trials: submit(trial)
         while running:
             try: future = arrived.get(timeout=1)
-            except queue.Empty: idle()
+            except queue.Empty:
+                _check_scheduler(executor)
+                idle()
             else:
                 trial = running.pop(future)
                 tries[trial.digest] += 1
                 try: record = future.result()
                 except WorkerStartError: raise
                 except Exception as error:
+                    _check_scheduler(executor)
                     if tries[trial.digest] < 3 and type(error).__name__ != "KilledWorker":
                         submit(trial)
                         continue

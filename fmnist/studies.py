@@ -262,7 +262,7 @@ def fmnist_run(
     try:
         try: client = args.scheduler and _cluster(args.scheduler)
         except ValueError as error: sys.exit(f"fmnist_run: --scheduler {args.scheduler}: {error}; expected an address like tcp://host:8786")
-        executor = client and client.get_executor()
+        executor = client and client.get_executor(pure=False)
         if client: args.workers = args.workers or sum(client.nthreads().values())
         if args.dry_run: return _dry_run(plan, args, executor)
         if not client: load_data(data_name(BUDGETS[args.budget]["data"])) # missing data are reported once, not by every trial
