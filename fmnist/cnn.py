@@ -11,6 +11,7 @@ import ctypes, io, math, time
 from contextlib import nullcontext
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
@@ -315,7 +316,7 @@ def fit(
     resume:bool=False, # Go on from the checkpoint, if there is one?
     test_loader=None # If given, the best epoch is judged by it at the end
 ): # `History`; with `test_loader` a pair of it and the test `Scores`
-    "Train with Adam and keep the best model by validation loss (section 4 of the original report)."
+    "Train with Adam and keep the best model by validation loss (section 4 of the original report); a `FloatingPointError` with the epochs before as `history`, if the loss explodes."
     if epochs < 1: raise ValueError(f"epochs is {epochs}, expected at least 1")
     _check_choice("schedule", schedule, ("constant", "one cycle"))
     model.to(device := default_device() if device == "auto" else torch.device(device))
@@ -345,7 +346,9 @@ def fit(
             train_scores = train(model, train_loader, criterion, optimizer, epoch, dtype, progress, scheduler, scaler)
             valid_scores = validate(model, val_loader, criterion, dtype)
             if not math.isfinite(train_scores[0] + valid_scores[0]):
-                raise FloatingPointError(f"the loss is no longer finite in epoch {epoch}: lower learning_rate, which is {learning_rate}")
+                error:Any = FloatingPointError(f"the loss is no longer finite in epoch {epoch}: lower learning_rate, which is {learning_rate}")
+                error.history = history
+                raise error
             history = History((*history.epochs, Epoch(epoch, *train_scores, *valid_scores, time.perf_counter() - start)))
             if history.best.epoch == epoch: _save(path, best := {name: value.cpu().clone() for name, value in model.state_dict().items()})
             _save(checkpoint_path, {"format": _FORMAT, "settings": settings, "dtype": dtype and str(dtype).removeprefix("torch."),

@@ -65,6 +65,11 @@ def _held(stream, limit):
     while count < limit and (chunk := stream.read(min(1 << 20, limit - count))): count += len(chunk)
     return count
 
+def _check_kind(path, dtype, shape, expected):
+    "Refuse a file whose header announces anything but uint8 values of the expected shape."
+    if shape != expected: raise IDXError(f"{path}: shape {shape}, expected {expected}")
+    if dtype != np.uint8: raise IDXError(f"{path}: values of type {dtype.name}, expected uint8")
+
 def _check_size(path, start, promised, held):
     "Refuse a file whose values take `held` bytes from offset `start` on, where its header promised `promised`."
     if held < promised:
@@ -76,7 +81,8 @@ def _check_size(path, start, promised, held):
 
 # %% ../nbs/00_data.ipynb #463703cc
 def load_idx_file(
-    path:str|os.PathLike # An IDX file, plain or gzip (recognised by content, not by name)
+    path:str|os.PathLike, # An IDX file, plain or gzip (recognised by content, not by name)
+    expected:tuple|None=None # The shape, if uint8 values of that shape are wanted; of a file that announces others no value is unpacked
 ) -> np.ndarray: # Its values in native byte order, writable
     "Read an array of any type and number of dimensions; whatever is wrong with the content raises an `IDXError`."
     with open(path, "rb") as file:
@@ -85,6 +91,7 @@ def load_idx_file(
         stream = gzip.GzipFile(fileobj=file) if packed else file
         try:
             dtype, shape = _read_header(stream, path)
+            if expected is not None: _check_kind(path, dtype, shape, expected)
             start, promised = stream.tell(), math.prod(shape)*dtype.itemsize
             if not packed: _check_size(path, start, promised, size - start)
             elif promised > size*_MAX_DEFLATE_RATIO: _check_size(path, start, promised, size*_MAX_DEFLATE_RATIO)
@@ -188,8 +195,8 @@ def _candidates(folder, name):
 # %% ../nbs/00_data.ipynb #1529d8de
 def _load_checked(path, name, table):
     "The array in `path`, proved to be the file `name` of `table`."
-    array, (shape, digest) = load_idx_file(path), table[name]
-    if array.shape != shape: raise ValueError(f"{path}: shape {array.shape}, expected {shape}")
+    shape, digest = table[name]
+    array = load_idx_file(path, shape)
     content = hashlib.sha256(_idx_header(array))
     content.update(array.data)
     if content.hexdigest() != digest:

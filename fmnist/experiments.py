@@ -87,8 +87,10 @@ def commit() -> str|None: # Such as "5d1d97a0c1de", with "-dirty" if files were 
     except (PackageNotFoundError, KeyError, ValueError): return None
 
 def _threads():
-    "How many threads NumPy's libraries use at most, as far as the environment says."
-    return int(os.environ.get("OMP_NUM_THREADS") or available_cores())
+    "How many threads NumPy's libraries use at most, as far as the environment says; of a list such as 4,2 the first number counts."
+    with suppress(ValueError):
+        if (threads := int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0])) > 0: return threads
+    return available_cores()
 
 def available_cores() -> int: # At least 1
     "How many cores this process may use."
@@ -168,17 +170,20 @@ class Failure:
     seconds: float # Wall time of the last try
     machine: dict # What `describe_machine` says, of the worker; of the driver if a worker was killed
     finished: str # When, UTC, ISO 8601
+    history: History = History() # The epochs before the loss diverged
 
     def to_dict(self) -> dict: # Ready for JSON
-        "The fields as a dictionary; the digest of the trial comes first."
-        return {"digest": self.trial.digest, **_short(asdict(self)), "trial": self.trial.to_dict()}
+        "The fields as a dictionary, without a history that has no epochs; the digest of the trial comes first."
+        short = _short({**asdict(self), "history": _columns(self.history)})
+        if not self.history.epochs: del short["history"]
+        return {"digest": self.trial.digest, **short, "trial": self.trial.to_dict()}
 
     @classmethod
     def from_dict(cls,
         record:dict # What `to_dict` gave, perhaps through JSON
     ): # `Failure`
         "The failure that `to_dict` came from."
-        return cls(**_known(cls, record) | {"trial": Trial(**_known(Trial, record["trial"]))})
+        return cls(**_known(cls, record) | {"trial": Trial(**_known(Trial, record["trial"])), "history": _epochs(record.get("history", {}))})
 
 # %% ../nbs/04_experiments.ipynb #4ac07fad
 def _now(): return datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -211,7 +216,7 @@ def checkpoint_path(
     "Where the state of a trial is kept until its result is written."
     return Path(folder)/"checkpoints"/f"{trial.digest}.pth"
 
-_one_at_a_time = threading.Lock() # `fit` uses PyTorch's global random state, which threads share
+_one_at_a_time = threading.Lock() # to make a model, to time it and to `fit` it use PyTorch's global random state, which threads share
 
 def _forget(folder, trial):
     "Remove that state: the best weights and what `fit` resumes from."
@@ -223,10 +228,10 @@ def _run_cnn(trial, data, folder, build=None):
     from fmnist import cnn
     device, path = cnn.default_device(), checkpoint_path(folder, trial)
     train, valid, test = cnn_batches(data, trial.batch_size, seed=trial.seed, device=device)
-    model, dtype = (build or cnn.CNNModel)(**trial.settings, seed=trial.seed).to(device), _faster_dtype(device)
     path.parent.mkdir(parents=True, exist_ok=True)
     def fit(resume): return cnn.fit(model, train, valid, trial.epochs, path=path, dtype=dtype, seed=trial.seed, device=device, resume=resume, **trial.training)
     with _one_at_a_time:
+        model, dtype = (build or cnn.CNNModel)(**trial.settings, seed=trial.seed).to(device), _faster_dtype(device)
         try: history = fit(resume=True)
         except cnn.CheckpointError as error:
             warnings.warn(f"{error}. It is trained anew")
@@ -254,6 +259,10 @@ def run_trial(
     some = data._replace(train_images=data.train_images[:trial.images], train_labels=data.train_labels[:trial.images])
     started = time.perf_counter()
     history, probabilities, parameters, precision, machine = MODELS[trial.model](trial, some, folder)
+    if not np.isfinite(probabilities).all():
+        error = TrainingDiverged("after training, the probabilities of the test images are not finite")
+        error.history = history
+        raise error
     result = Result(trial, history, Scores.from_probabilities(data.test_labels, probabilities), find_mistakes(data.test_labels, probabilities),
                     parameters, precision, max(time.perf_counter() - started, history.seconds), machine, _now())
     return Result.from_dict(result.to_dict()) # as the file will give it back
@@ -269,9 +278,18 @@ def attempt(
     started = time.perf_counter()
     try: return run_trial(trial, folder)
     except Exception as error:
-        return Failure(trial, _kind(error), f"{type(error).__name__}: {error}", time.perf_counter() - started, describe_machine(), _now())
+        kind, seconds = _kind(error), time.perf_counter() - started
+        history = getattr(error, "history", History()) if kind == "diverged" else History()
+        return Failure(trial, kind, f"{type(error).__name__}: {error}", seconds, describe_machine(), _now(), history)
 
 # %% ../nbs/04_experiments.ipynb #e3e9b0f6
+def _append(path, content):
+    "Add bytes to a file, on the disk before this returns."
+    with open(path, "ab") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
 def append_record(
     path, # The file, made if missing
     record # `Result` or `Failure`
@@ -279,29 +297,29 @@ def append_record(
     "Add one line to a file of results, on the disk before this returns."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "ab") as file:
-        file.write(json.dumps(record.to_dict()).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    _append(path, json.dumps(record.to_dict()).encode() + b"\n")
 
 def set_aside_torn(
     path # A file that `append_record` wrote
 ):
-    "Move what a power cut left of a last line into `path`.torn, with a warning."
+    "Move what a power cut left of a last line into `path`.torn, with a warning; a line that lacks only its end is given it."
     path = Path(path)
     head, newline, tail = path.read_bytes().rpartition(b"\n")
     if not tail: return
+    with suppress(*_INCOMPLETE):
+        _parse(tail)
+        return _append(path, b"\n")
     warnings.warn(f"{path}: the last line is torn; it is moved to {path.name}.torn, and its trial runs again", stacklevel=2)
-    with open(f"{path}.torn", "ab") as torn:
-        torn.write(tail + b"\n")
-        torn.flush()
-        os.fsync(torn.fileno())
+    _append(f"{path}.torn", tail + b"\n")
     os.truncate(path, len(head) + len(newline))
 
 # %% ../nbs/04_experiments.ipynb #8aad9e5b
+_INCOMPLETE = ValueError, TypeError, KeyError, AttributeError, RecursionError # what `_parse` raises for anything but a result
+
 def _parse(line):
     "The digest and the record of one line."
     record = json.loads(line)
+    if not isinstance(record["digest"], str): raise TypeError(f"the digest is {record['digest']!r}")
     return record["digest"], (Failure if "error" in record else Result).from_dict(record)
 
 def read_records(
@@ -313,7 +331,7 @@ def read_records(
         for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
             if not line.strip(): continue
             try: digest, record = _parse(line)
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
+            except _INCOMPLETE as error:
                 warnings.warn(f"{path}, line {number}: not a complete result ({error!r}); it is ignored and its trial will run again", stacklevel=2)
             else:
                 if isinstance(record, Result) or not isinstance(records.get(digest), Result): records[digest] = record
@@ -497,6 +515,12 @@ def local_executor(
     return LocalExecutor(workers, max(1, min(cores//workers, _threads())) if torch_ones else 1)
 
 # %% ../nbs/04_experiments.ipynb #5590ab3d
+def _check_scheduler(executor):
+    "A `RuntimeError` if Dask's client has given up: nothing that it was asked for will ever arrive."
+    status = getattr(getattr(executor, "_client", None), "status", "running")
+    if status not in ("running", "connecting"): # in the latter it still tries to reach its scheduler again
+        raise RuntimeError(f"Dask's scheduler does not answer any more (its client is {status}). What is finished is kept; once a scheduler runs, the same call goes on from there")
+
 def _outcomes(trials, executor, folder, run, idle):
     "Yield a `Result` or `Failure` for each trial, as they come; meanwhile call `idle` once a second."
     arrived, running, tries = queue.SimpleQueue(), {}, Counter()
@@ -508,13 +532,16 @@ def _outcomes(trials, executor, folder, run, idle):
         for trial in trials: submit(trial)
         while running:
             try: future = arrived.get(timeout=1)
-            except queue.Empty: idle()
+            except queue.Empty:
+                _check_scheduler(executor)
+                idle()
             else:
                 trial = running.pop(future)
                 tries[trial.digest] += 1
                 try: record = future.result()
                 except WorkerStartError: raise
                 except Exception as error:
+                    _check_scheduler(executor)
                     if tries[trial.digest] < 3 and type(error).__name__ != "KilledWorker":
                         submit(trial)
                         continue
@@ -584,18 +611,22 @@ def published_results() -> list: # Of `Result`
 def _raw_records(path):
     "Digest and dictionary of each complete line of a file."
     for line in path.read_bytes().split(b"\n") if path.exists() else []:
-        with suppress(ValueError, TypeError, KeyError, AttributeError): yield _parse(line)[0], json.loads(line)
+        with suppress(*_INCOMPLETE): yield _parse(line)[0], json.loads(line)
 
 def publish_results(
     source="runs", # Folder of results
     target=None, # Folder to write into; by default that of the package
     data:str=data_name("full") # Only results on these data
 ):
-    "Add results to those of `target`, one sorted file for each file of `source`; fields that this version does not know are kept."
+    "Add results and diverged trials to those of `target`, one sorted file for each of `source`; fields that this version does not know are kept."
     target = Path(target or published_folder())
+    def publishable(file): # an "error" may name a user's folders, and says nothing of the trial
+        return [(digest, record) for digest, record in _raw_records(file) if record["trial"]["data"] == data and ("scores" in record or record["kind"] == "diverged")]
     for path in sorted(Path(source).glob("*.jsonl")):
-        lines = {}
-        for digest, record in [pair for file in (target/path.name, path) for pair in _raw_records(file) if pair[1]["trial"]["data"] == data]:
+        lines, before = {}, publishable(target/path.name)
+        others = {digest for file in target.glob("*.jsonl") if file.name != path.name for digest, record in publishable(file) if "scores" in record}
+        others -= {digest for digest, _ in before} # a trial that two files have stays in both
+        for digest, record in before + [pair for pair in publishable(path) if pair[0] not in others]:
             if "scores" in record or "scores" not in lines.get(digest, {}): lines[digest] = record # a failure never replaces a result
         def order(record): return [*MODELS].index(record["trial"]["model"]), json.dumps({**record["trial"], "seed": 0}, sort_keys=True), record["trial"]["seed"]
         if not lines: continue

@@ -11,6 +11,7 @@ __all__ = ['ACTIVATIONS', 'INITIALIZATIONS', 'relu', 'leaky_relu', 'tanh', 'sigm
 import importlib, json, math, time
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, numpy as array_api_numpy
@@ -443,7 +444,8 @@ def _judge(self:MLP, y):
 
 # %% ../nbs/02_mlp.ipynb #857495dd
 class TrainingDiverged(ArithmeticError):
-    "The loss became NaN or infinite; the network is as it was at the start of that epoch."
+    "The loss became NaN or infinite; the network is as it was at the start of that epoch, and `history` has the epochs before."
+    history:Any = History() # `MLP.history`: a list of them for many networks
 
 # %% ../nbs/02_mlp.ipynb #4dc1d702
 @patch
@@ -453,13 +455,18 @@ def _train_epoch(self:MLP, batches):
     self.start_epoch(number)
     for j, (x, labels) in enumerate(batches.epoch(number) if hasattr(batches, "epoch") else batches):
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"): loss, right = np.reshape(self.step(x, labels), (2, -1))
-        if not np.isfinite(loss).all():
-            who = f" (seed {self.seeds[int(np.isfinite(loss).argmin())]})" if self.many else ""
-            raise TrainingDiverged(f"the loss became {loss[~np.isfinite(loss)][0]} in epoch {number + 1}, batch {j + 1}{who}: lower "
-                f"learning_rate ({self.learning_rate}) or random_scale ({self.config['random_scale']}); the parameters are those after epoch {number}")
+        if not np.isfinite(loss).all(): self._diverged(loss, f"batch {j + 1}")
         totals, count = totals + np.stack([loss*x.shape[-2], right]), count + x.shape[-2]
     check(count > 0, "train_batches", batches, "at least one batch")
     return totals/count
+
+@patch
+def _diverged(self:MLP, loss, where):
+    "Raise, for losses of which at least one is no finite number."
+    finite = np.isfinite(loss)
+    who = f" (seed {self.seeds[int(finite.argmin())]})" if self.many else ""
+    raise TrainingDiverged(f"the loss became {loss[~finite][0]} in epoch {self.epoch + 1}, {where}{who}: lower "
+        f"learning_rate ({self.learning_rate}) or random_scale ({self.config['random_scale']}); the parameters are those after epoch {self.epoch}")
 
 # %% ../nbs/02_mlp.ipynb #4682301d
 @patch
@@ -467,9 +474,10 @@ def _validate(self:MLP, batches):
     count = 0
     totals:float|np.ndarray = 0
     for x, labels in batches:
-        self.forward(x)
-        self.cache = [[]]
-        loss, right = np.reshape(self._judge(self._target(labels)), (2, -1))
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            self.forward(x)
+            self.cache = [[]]
+            loss, right = np.reshape(self._judge(self._target(labels)), (2, -1))
         totals, count = totals + np.stack([loss*x.shape[-2], right]), count + x.shape[-2]
     check(count > 0, "val_batches", batches, "at least one batch")
     return totals/count
@@ -507,9 +515,12 @@ def train(self:MLP,
     if checkpoint and Path(checkpoint).exists(): self._resume(checkpoint)
     while self.epoch < self.goal:
         before, started = self.state(), time.perf_counter()
-        try: trained, valid = self._train_epoch(train_batches), self._validate(val_batches)
-        except BaseException:
+        try:
+            trained, valid = self._train_epoch(train_batches), self._validate(val_batches)
+            if not np.isfinite(valid[0]).all(): self._diverged(valid[0], "validation") # what the last step did shows only here
+        except BaseException as error:
             self.set_state(before)
+            if isinstance(error, TrainingDiverged): error.history = self.history
             raise
         self._record(trained, valid, time.perf_counter() - started, verbose)
         if checkpoint: self.save(checkpoint)

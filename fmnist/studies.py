@@ -195,7 +195,7 @@ def estimate(
             with start() as pool:
                 for probe, record in zip(part, pool.map(attempt, part, [folder]*len(part))):
                     rate[_network(probe)] = min(epoch.seconds for epoch in record.history.epochs)/_images(probe, 2000) if isinstance(record, Result) else math.nan
-                    slots[probe.model] = workers or len(getattr(pool, "slots", [0]))
+                    slots[probe.model] = len(getattr(pool, "slots", trials[:workers or 1])) # never more than trials
     def seconds(t):
         training, test = sizes[t.data.partition("-")[0]]
         return rate[_network(t)]*(t.epochs*_images(t, training) + test/2)
@@ -226,6 +226,7 @@ def _asked(parser, argv):
     "The parsed arguments, with `studies` and `seeds` as lists."
     args = parser.parse_args(argv)
     if unknown := [name for name in args.studies if name not in STUDIES and name not in GROUPS]: parser.error(f"there is no study {', '.join(unknown)}; choose from {', '.join([*STUDIES, *GROUPS])}")
+    if args.seed is not None and args.seeds: parser.error("--seed is one seed and --seeds a number of them: give one of the two")
     args.studies = list({study.name: study for name in args.studies for study in GROUPS.get(name, [STUDIES.get(name)])}.values())
     args.seeds = [args.seed] if args.seed is not None else args.seeds and list(range(args.seeds))
     return args
@@ -264,7 +265,7 @@ def fmnist_run(
     try:
         try: client = args.scheduler and _cluster(args.scheduler)
         except ValueError as error: sys.exit(f"fmnist_run: --scheduler {args.scheduler}: {error}; expected an address like tcp://host:8786")
-        executor = client and client.get_executor()
+        executor = client and client.get_executor(pure=False)
         if client: args.workers = args.workers or sum(client.nthreads().values())
         if args.dry_run: return _dry_run(plan, args, executor)
         if not client: load_data(data_name(BUDGETS[args.budget]["data"])) # missing data are reported once, not by every trial
@@ -277,6 +278,16 @@ def fmnist_run(
     print(f"{len(records) - len(failed)} trials done, {len(failed)} failed; results are in {args.folder}. To see them: fmnist_results {' '.join(study.name for study in args.studies)} --budget {args.budget} --folder {args.folder}")
     if any(record.kind != "diverged" for record in failed): sys.exit(f"fmnist_run: some trials failed. When the reason is mended, the same command tries them again:\n    {again}")
 
+def _nothing(args):
+    "What is missing, and what to do, where there is no result to show."
+    names = " ".join(study.name for study in args.studies)
+    seeds = f" with the seeds asked for ({', '.join(map(str, args.seeds))})" if args.seeds else ""
+    run = f"fmnist_run {names} --budget {args.budget}"
+    if args.published and args.budget != "full": return f"there are no published results of {names} at --budget {args.budget}{seeds}: try --budget full, which is what studies are published at"
+    if args.published: return f"there are no published results of {names}{seeds}: to compute them, {run}"
+    if not Path(args.folder).is_dir(): return f"there is no folder {args.folder}: name the one that has your results with --folder, or make them with {run} --folder {args.folder}"
+    return f"{args.folder} has no results of {names} at --budget {args.budget}{seeds}: name another --budget or --folder, or make them with {run} --folder {args.folder}"
+
 def fmnist_results(
     argv:list|None=None # The arguments, by default those of the command line
 ):
@@ -285,4 +296,6 @@ def fmnist_results(
     parser.add_argument("--published", action="store_true", help="the results that ship with the package, not those of --folder")
     args = _asked(parser, argv)
     records = read_records(published_folder() if args.published else args.folder)
-    print("\n\n".join(study_table(study, collect(study, records, args.budget, args.seeds)) for study in args.studies))
+    found = [(study, collect(study, records, args.budget, args.seeds)) for study in args.studies]
+    if not any(of for _, arms in found for of in arms.values()): sys.exit(f"fmnist_results: {_nothing(args)}")
+    print("\n\n".join(study_table(study, arms) for study, arms in found))

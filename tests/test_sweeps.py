@@ -1,4 +1,4 @@
-"Sweeps survive what kills them: SIGKILL at random moments, Ctrl-C, a second driver, a lost Dask worker."
+"Sweeps survive what kills them: SIGKILL at random moments, Ctrl-C, a second driver, a lost Dask worker or scheduler."
 import json
 import os
 import random
@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -198,14 +199,14 @@ def test_ctrl_c_and_a_second_driver(tmp_path):
 
 @pytest.fixture
 def cluster(tmp_path):
-    "A Dask scheduler and two workers, each a process of its own; (address, workers)."
+    "A Dask scheduler and two workers, each a process of its own; (address, [scheduler, worker, worker])."
     pytest.importorskip("distributed", reason="needs the extra fmnist[dask]")
     file = tmp_path / "scheduler.json"
     processes = [start("-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", file, cwd=tmp_path)]
     until(lambda: file.exists() and file.read_text().endswith("}"), "the scheduler")
     for _ in range(2):
         processes.append(start("-m", "distributed.cli.dask_worker", "--scheduler-file", file, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", tmp_path, cwd=tmp_path))
-    yield json.loads(file.read_text())["address"], processes[1:]
+    yield json.loads(file.read_text())["address"], processes
     for process in processes:
         process.kill()
         process.wait()
@@ -215,7 +216,7 @@ def test_dask_worker_killed_in_mid_sweep(cluster, tmp_path):
     "Nothing is lost, and nothing is twice in the results."
     from distributed import Client
 
-    (address, workers), trials, killed = cluster, sweep(24, epochs=20), []
+    (address, (_, *workers)), trials, killed = cluster, sweep(24, epochs=20), []
     run_trials({"sweep": trials}, tmp_path / "local", workers=2)
 
     def kill_one():
@@ -227,10 +228,52 @@ def test_dask_worker_killed_in_mid_sweep(cluster, tmp_path):
         client.wait_for_workers(2, timeout=120)
         killer = threading.Thread(target=kill_one, daemon=True)
         killer.start()
-        run_trials({"sweep": trials}, tmp_path / "dask", client.get_executor())
+        run_trials({"sweep": trials}, tmp_path / "dask", client.get_executor(pure=False))
         killer.join()
         left = len(client.nthreads())
     print(f"killed one of two workers after {killed[0]} of {len(trials)} trials; {left} worker left; {lines(tmp_path / 'dask')} lines in the end")
     assert killed[0] < len(trials) and left == 1
     assert content(tmp_path / "dask") == content(tmp_path / "local")
     assert lines(tmp_path / "dask") == len(trials)
+
+
+def fails_first(trial, folder):
+    "A call that raises once for each trial, as machinery does, and then goes well."
+    met = Path(folder) / trial.digest
+    if not met.exists():
+        met.touch()
+        raise OSError("not yet")
+    return attempt(trial, folder)
+
+
+def test_dask_tries_again(cluster, tmp_path, monkeypatch):
+    "A second try is computed; Dask by itself would give back the failure of the first."
+    from fmnist import studies
+
+    monkeypatch.setattr(studies, "run_trials", partial(run_trials, run=fails_first))
+    studies.fmnist_run(["initialization", "--budget", "smoke", "--seeds", "1", "--scheduler", cluster[0], "--folder", str(tmp_path / "runs")])
+    assert [isinstance(record, Result) for record in read_records(tmp_path / "runs").values()] == [True] * 3
+
+
+def test_dask_scheduler_killed(cluster, tmp_path):
+    "The run ends with a sentence, and the next one, here without Dask, does what is left."
+    from distributed import Client
+
+    address, (scheduler, *_) = cluster
+    trials, before = sweep(24, epochs=20), []
+
+    def kill():
+        until(lambda: lines(tmp_path / "runs") >= 2, "results")
+        scheduler.kill()
+        before.append(lines(tmp_path / "runs"))
+
+    with Client(address, timeout=2) as client:  # the time in which it tries to find its scheduler again
+        client.wait_for_workers(1, timeout=120)
+        killer = threading.Thread(target=kill, daemon=True)
+        killer.start()
+        with pytest.raises(RuntimeError, match="scheduler does not answer any more.*goes on from there"):
+            run_trials({"sweep": trials}, tmp_path / "runs", client.get_executor(pure=False))
+        killer.join()
+    assert 2 <= before[0] < len(trials)
+    assert lines(tmp_path / "runs") == len(content(tmp_path / "runs")) < len(trials)  # no trial is blamed
+    assert len(run_trials({"sweep": trials}, tmp_path / "runs", workers=2)) == lines(tmp_path / "runs") == len(trials)
