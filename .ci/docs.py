@@ -116,7 +116,7 @@ BETTER_MATH = [
     # a line over a term is as long as the term
     (r"<mover>(<mrow>(?:(?!<mrow>).)*?</mrow>)<mo accent=\"true\">&#x02015;</mo></mover>", r'<mrow class="overline">\1</mrow>'),
     # a function's name is not its argument
-    (r"(<mi>(?:ln|log|exp|tanh|max|min)</mi>)(?!<mo|</m)", r'\1<mspace width="0.17em"/>'),
+    (r"(?<!<msup>)(?<!<msub>)(<mi>(?:ln|log|exp|tanh|max|min)</mi>|<msup><mi>(?:ln|log|exp|tanh)</mi><mn>\d</mn></msup>)(?!<mo|</m)", r'\1<mspace width="0.17em"/>'),
 ]
 
 
@@ -259,7 +259,7 @@ def main(what="all", folder="_docs"):
     for name, content in files.items():
         (ROOT / name).parent.mkdir(exist_ok=True)
         (ROOT / name).write_bytes(content)
-    print(f"README.md, and {len(files) - 1} pictures in {PICTURES}/")
+    print(f"README.md, and its pictures in {PICTURES}/")
 
 
 if __name__ == "__main__":

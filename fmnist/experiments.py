@@ -9,7 +9,7 @@ __all__ = ['MODELS', 'TORCH_MODELS', 'data_name', 'load_data', 'Trial', 'commit'
            'missing_trials', 'run_trials', 'published_folder', 'published_results', 'publish_results']
 
 # %% ../nbs/04_experiments.ipynb #e7de0a31
-import hashlib, importlib, json, math, multiprocessing, multiprocessing.connection, os, pickle, platform, queue, signal, subprocess, threading, time, warnings
+import hashlib, importlib, json, math, multiprocessing, multiprocessing.connection, os, pickle, platform, queue, signal, subprocess, sys, threading, time, warnings
 from collections import Counter
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import closing, contextmanager, nullcontext, suppress
@@ -386,6 +386,8 @@ def _serve(pipe):
 # %% ../nbs/04_experiments.ipynb #be3ca330
 _starting = threading.Lock()
 
+_UNGUARDED = 97 # exit code of a process that imports a script and is asked to run trials by it: see `run_trials`
+
 class WorkerStartError(RuntimeError):
     "No worker process can be started: no trial is to blame."
 
@@ -468,6 +470,7 @@ def _start_worker(self:LocalExecutor, number):
             if not self.killed: return process, ours
             process.kill()
         if self.killed: raise BrokenExecutor("this executor has been shut down")
+        if process.exitcode == _UNGUARDED: break
     raise WorkerStartError(f"a worker process does not start (exit code {process.exitcode}). In a script, start runs below `if __name__ == \"__main__\":`")
 
 @patch
@@ -580,6 +583,7 @@ def run_trials(
 ) -> dict: # Digest -> `Result` or `Failure`, in the order of the plan
     "Run the trials that have no result yet, and add each to its study's file as it finishes."
     from tqdm import tqdm
+    if getattr(multiprocessing.current_process(), "_inheriting", False): sys.exit(_UNGUARDED) # a worker on its way, whose script lacks the guard
     folder, wanted = Path(folder), {trial.digest: trial for trials in plan.values() for trial in trials}
     with lock_folder(folder):
         for path in folder.glob("*.jsonl"): set_aside_torn(path)

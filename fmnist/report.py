@@ -571,4 +571,6 @@ def fmnist_report(
         sys.exit(f"{args.folder} has no {args.budget} result with seed {args.seed} for {' and '.join(missing)}. "
                  f"Make it with: fmnist_run --budget {args.budget} --seed {args.seed} --folder {args.folder}")
     data = fashion_mnist_sample() if BUDGETS[args.budget]["data"] == "sample" else fashion_mnist()
-    print(f"Report: {write_report([own[trial.digest] for trial in trials], data, Known(own, read_records(published_folder()), args.budget), args.output)}")
+    known = Known(own, read_records(published_folder()), args.budget)
+    try: print(f"Report: {write_report([own[trial.digest] for trial in trials], data, known, args.output)}")
+    except OSError as error: sys.exit(f"fmnist_report: --output {args.output} cannot be written: {error.strerror}")

@@ -8,7 +8,7 @@ __all__ = ['CNN_TRAINING', 'BASELINE_MLP', 'BUDGETS', 'MLP_STUDIES', 'CNN_STUDIE
            'original_accuracy', 'study_table', 'estimate', 'report_parser', 'fmnist_run', 'fmnist_results']
 
 # %% ../nbs/04c_studies.ipynb #ab6118d4
-import argparse, json, math, shlex, sys, tempfile
+import argparse, json, math, os, shlex, shutil, sys, tempfile
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
@@ -242,7 +242,7 @@ def _dry_run(plan, args, executor):
         took = f"{seconds:8.2f} s" if math.isfinite(seconds) else "unknown"
         print(f"{digest}  {name:18}  {trial.model:6}  seed {trial.seed}  {trial.epochs} epoch{'s' if trial.epochs > 1 else ' '}  {took}")
     wanted, known = len({trial.digest for trials in plan.values() for trial in trials}), list(filter(math.isfinite, each))
-    print(f"{len(missing)} of {wanted} trials are missing in {args.folder}: about {_duration(sum(known))} of work, {_duration(wall)} on this machine or cluster"
+    print(f"{len(missing)} of {wanted} trials are missing in {args.folder}: about {_duration(sum(known))} of work, {_duration(wall)} on this {'cluster' if executor else 'machine'}"
           + f"; without the {len(each) - len(known)} whose short training failed"*(len(known) < len(each)) + ".")
 
 def _cluster(scheduler):
@@ -250,6 +250,10 @@ def _cluster(scheduler):
     try: from distributed import Client
     except ImportError: sys.exit('fmnist_run: --scheduler needs Dask: pip install "fmnist[dask]"')
     return Client(scheduler)
+
+def _script():
+    "What to type to run this script: its path, where the environment is not active."
+    return "fmnist_run" if shutil.which("fmnist_run") or not sys.argv[0].endswith("fmnist_run") else os.path.relpath(sys.argv[0])
 
 def fmnist_run(
     argv:list|None=None # The arguments, by default those of the command line
@@ -260,7 +264,7 @@ def fmnist_run(
     parser.add_argument("--scheduler", help="address of a Dask scheduler: compute there, not here")
     parser.add_argument("--dry-run", action="store_true", help="list the trials that are missing and estimate the time; run nothing")
     args = _asked(parser, argv)
-    plan, again = plan_of(args.studies, args.budget, args.seeds), shlex.join(["fmnist_run", *(sys.argv[1:] if argv is None else argv)])
+    plan, again = plan_of(args.studies, args.budget, args.seeds), shlex.join([_script(), *(sys.argv[1:] if argv is None else argv)])
     client = None
     try:
         try: client = args.scheduler and _cluster(args.scheduler)

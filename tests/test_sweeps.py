@@ -168,6 +168,7 @@ def test_worker_that_cannot_start(tmp_path):
     process = start(script, cwd=tmp_path)
     _, said = process.communicate(timeout=120)
     assert process.returncode and "a worker process does not start" in said and 'if __name__ == "__main__"' in said
+    assert said.count("Traceback") == 1  # the driver's: workers leave in silence, and at once
     assert not list((tmp_path / "runs").glob("*.jsonl"))
 
 
