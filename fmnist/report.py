@@ -20,7 +20,7 @@ import numpy as np
 from .claims import MARGIN, VERDICTS, by_network, corrections, cost, judge, original_report, plot_forest, png, study_records
 from .data import FashionMNIST, atomic_write, fashion_mnist, fashion_mnist_sample, flatten_images, plot_samples
 from .experiments import Result, published_folder, read_records
-from .metrics import plot_confusion, plot_history, plot_mistakes
+from .metrics import certainty, plot_confusion, plot_history, plot_mistakes
 from .mlp import MLP
 from .statistics import STUDENT_FROM, compare, summarise
 from .studies import BASELINE_MLP, BUDGETS, STUDIES, original_accuracy, report_parser, report_trials
@@ -518,7 +518,7 @@ A verdict holds for these settings: what 20 epochs do not show, 200 might."""
 def _mistakes_html(result, data):
     "The most certain mistakes of one result as a figure."
     if not (worst := result.mistakes[:10]): return f"<p>The {html.escape(result.trial.model.upper())} made none.</p>"
-    said = ", ".join(f"{m.probability:.0%}" for m in worst)
+    said = ", ".join(certainty(m.probability) for m in worst)
     return figure_html(plot_mistakes(data.test_images, worst, columns=5), f"{len(worst)} test images that the {result.trial.model.upper()} got wrong, with certainty {said}",
                        f"{result.trial.model.upper()}: what it said and how certain it was; the true class in brackets.")
 
