@@ -425,9 +425,9 @@ def _rates_in_words(done):
     "By how much the learning rates differ in their last training loss, and by how much on the test images."
     losses = {name: np.mean([r.history.epochs[-1].train_loss for r in of.values()]) for name, of in done.items() if of}
     tests = {name: np.mean([100*r.scores.accuracy for r in of.values()]) for name, of in done.items() if of}
-    low, high = min(losses, key=losses.get), max(losses, key=losses.get)
+    low, high, best = min(losses, key=lambda name: losses[name]), max(losses, key=lambda name: losses[name]), max(tests, key=lambda name: tests[name])
     return (f"After the last epoch the mean training loss is lowest at {low} ({losses[low]:.3f}) and highest at {high} ({losses[high]:.3f}); on the test images these two have {tests[low]:.2f} and {tests[high]:.2f} %, "
-            f"and {max(tests, key=tests.get)} is the best with {max(tests.values()):.2f} %. ")
+            f"and {best} is the best with {tests[best]:.2f} %. ")
 
 def why_html(
     known:Known, # What there is
@@ -484,7 +484,7 @@ def _page(title, sections):
 def _footer():
     "Which program made the page, where it is found, and when."
     about = metadata("fmnist")
-    source = next(url for name, url in (entry.split(", ") for entry in about.get_all("Project-URL")) if name == "Source")
+    source = next(url for name, url in (entry.split(", ") for entry in about.get_all("Project-URL") or []) if name == "Source")
     return f"<footer><p>Made with fmnist {about['Version']}, {html.escape(source.partition('://')[2])}</p></footer>"
 
 
