@@ -497,7 +497,7 @@ def _intro(results, judgements):
     decided, lacking = [j for j in judgements if j.verdict != "not decidable"], sum(j.verdict == "not decidable" and bool(j.missing) for j in judgements)
     found = (f"Of {len(judgements)} claims {len(decided)} can be decided by the results at hand: " + verdict_counts(decided) + ". "
              + (f"For {lacking} of the others the page says which results are missing, and the command that adds them. " if lacking else "")
-             + (f"{len(judgements) - len(decided) - lacking} remain open though all seeds are there: the effects are too near to the margin." if len(judgements) > len(decided) + lacking else ""))
+             + (f"{len(judgements) - len(decided) - lacking} remain open though all seeds are there: the effects are too near to the margin, or differ too much between seeds." if len(judgements) > len(decided) + lacking else ""))
     own = f"The two networks of this run were trained here, {epochs}."
     shorter = [r.trial.model.upper() for r in results if len(r.history.epochs) < original_report()[r.trial.model.upper()]["epochs"]]
     if shorter: own += f" The {' and '.join(shorter)} had fewer epochs than in the original report: those numbers are not comparable."
@@ -546,7 +546,7 @@ def write_report(
     page = _page("Fashion-MNIST: an MLP from scratch, and a CNN", [
         ("What this is", _intro(results, judgements) + _paragraph(f"Original report: {original_report()['source']}.", "source")),
         ("The data", figure_html(plot_samples(data.train_images, data.train_labels), "Three images of each of the ten classes", "Figure 1 of the original: the first three training images of each class.")
-         + _paragraph(f"{len(data.train_labels):,} images to learn from, {len(data.test_labels):,} to test on, in ten classes of {_range(np.bincount(data.train_labels, minlength=10))} and {_range(np.bincount(data.test_labels, minlength=10))}.")),
+         + _paragraph(f"{len(data.train_labels):,} images to learn from, {len(data.test_labels):,} to test on, in ten classes of {_range(np.bincount(data.train_labels, minlength=10), '{:,}')} and {_range(np.bincount(data.test_labels, minlength=10), '{:,}')}.")),
         ("Method", "".join(map(_paragraph, _METHOD.splitlines()))),
         ("This run", _run_html(results, data)),
         ("Side by side", side_by_side_html(known)),
