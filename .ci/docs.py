@@ -112,9 +112,9 @@ def prepare(config):
 # What latex2mathml writes, and what a browser without a mathematical font sets as it should be.
 BETTER_MATH = [
     # a prime is raised by itself
-    (r"<msup>(<mi>\w</mi>)<mi>&#x02032;</mi></msup>", r"<mrow>\1<mo lspace=\"0\" rspace=\"0\">&#x02032;</mo></mrow>"),
+    (r"<msup>(<mi>\w</mi>)<mi>&#x02032;</mi></msup>", r'<mrow>\1<mo lspace="0" rspace="0">&#x02032;</mo></mrow>'),
     # a line over a term is as long as the term
-    (r"<mover>(<mrow>(?:(?!<mrow>).)*?</mrow>)<mo accent=\"true\">&#x02015;</mo></mover>", r'<mrow class="overline">\1</mrow>'),
+    (r'<mover>(<mrow>(?:(?!<mrow>).)*?</mrow>)<mo accent="true">&#x02015;</mo></mover>', r'<mrow class="overline">\1</mrow>'),
     # a function's name is not its argument
     (r"(?<!<msup>)(?<!<msub>)(<mi>(?:ln|log|exp|tanh|max|min)</mi>|<msup><mi>(?:ln|log|exp|tanh)</mi><mn>\d</mn></msup>)(?!<mo|</m)", r'\1<mspace width="0.17em"/>'),
 ]

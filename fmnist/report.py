@@ -34,8 +34,8 @@ class Known:
         budget:str="quick" # A key of `BUDGETS`: at which length the user's own are looked for first
     ):
         self.own, self.budget = own, budget # as given
-        results = {digest: record for digest, record in own.items() if isinstance(record, Result) or not isinstance(published.get(digest), Result)}
-        self.mine, self.full = by_network(own), by_network(published | results) # for `study_records`; a failure hides no result
+        self.own_results = {digest: record for digest, record in own.items() if isinstance(record, Result)}
+        self.mine, self.full = by_network(own), by_network(own | published | self.own_results) # for `study_records`; a failure hides no result
 
     def arms(self,
         study # A `Study`
@@ -208,12 +208,12 @@ def study_html(
         effect = "–" if c is None or not c.n else f"{c.difference:+.2f}" + f" ({c.low:+.2f} to {c.high:+.2f})"*(c.n > 1)
         rows.append([name, f"{len(of)}" + f" ({failed} failed)"*bool(failed), "–" if s is None else f"{s.mean:.2f}" + f" ± {s.std:.2f}"*(s.n > 1), f"{s.low:.2f} to {s.high:.2f}" if s and s.n >= ENOUGH else "–",
                      f"{original[name]:.2f}" if name in original else "–", effect, "reference" if c is None else (c.verdict + ", failed runs left out"*bool(partial)) if c.n else "–"])
-    all_results, only_own = [r for of in done.values() for r in of.values()], {digest for digest, r in known.own.items() if isinstance(r, Result)}
+    all_results = [r for of in done.values() for r in of.values()]
     figure, table = plot_study(study, arms), table_html(["", "n", "Ours (%)", "95 % interval", "Original (%)", f"{against} (points)", "Verdict"], rows)
     picture = figure_html(figure, f"{study.question} Test accuracy of {', '.join(values)}: every seed, the mean with its interval, and the original's number",
                           f"Test accuracy. In the original: {study.where}.") if figure else ""
     return (f"<h4>{html.escape(study.question)}</h4>" + (short_runs(budget) if all_results else "") + picture + table
-            + (_paragraph(provenance(all_results, only_own), "source") if all_results else "") + missing)
+            + (_paragraph(provenance(all_results, known.own_results), "source") if all_results else "") + missing)
 
 # %% ../nbs/05_report.ipynb #046d88c6
 def best_tables_html(
@@ -482,7 +482,7 @@ def _page(title, sections):
             f"<title>{title}</title><style>{_STYLE}</style></head><body><main><h1>{title}</h1><nav><p>{links}</p></nav>{body}</main>{_footer()}</body></html>\n")
 
 def _footer():
-    "Which program made the page, where it is found, and when."
+    "Which program made the page, and where it is found."
     about = metadata("fmnist")
     source = next(url for name, url in (entry.split(", ") for entry in about.get_all("Project-URL") or []) if name == "Source")
     return f"<footer><p>Made with fmnist {about['Version']}, {html.escape(source.partition('://')[2])}</p></footer>"
