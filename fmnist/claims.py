@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from . import cnn
-from .experiments import Result
+from .experiments import Result, is_final
 from .metrics import class_scores
 from .mlp import MLP, INITIALIZATIONS, gelu, gelu_exact
 from .statistics import LEVEL, STUDENT_FROM, holm, is_exact, paired
@@ -250,7 +250,7 @@ def judge(
         if not claim.weights: return _count(claim)
         comparisons, p = len(tested[claim.study]) if i in corrected else 1, corrected.get(i, math.nan)
         low, high, _ = paired(effects[i], comparisons)
-        runs = min(sum(isinstance(r, Result) or r.kind == "diverged" for r in arms[claim.study][arm].values()) for arm in claim.weights)
+        runs = min(sum(map(is_final, arms[claim.study][arm].values())) for arm in claim.weights)
         return Judgement(claim, effects[i], low, high, p, _verdict(claim, effects[i], p, comparisons), comparisons, runs)
     return [one(i, claim) for i, claim in enumerate(claims)]
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MODELS', 'TORCH_MODELS', 'data_name', 'load_data', 'Trial', 'commit', 'available_cores', 'describe_machine', 'Result',
            'Failure', 'checkpoint_path', 'run_trial', 'attempt', 'append_record', 'set_aside_torn', 'read_records',
-           'read_results', 'lock_folder', 'WorkerStartError', 'LocalExecutor', 'has_gpu', 'local_executor',
+           'read_results', 'lock_folder', 'WorkerStartError', 'LocalExecutor', 'has_gpu', 'local_executor', 'is_final',
            'missing_trials', 'run_trials', 'published_folder', 'published_results', 'publish_results']
 
 # %% ../nbs/04_experiments.ipynb #e7de0a31
@@ -554,6 +554,12 @@ def _outcomes(trials, executor, folder, run, idle):
         for future in running: future.cancel()
 
 # %% ../nbs/04_experiments.ipynb #844efd4b
+def is_final(
+    record # `Result`, `Failure` or None
+) -> bool: # False if another try could give something else
+    "Is this what came out of a trial: a result, or a loss that diverged?"
+    return isinstance(record, Result) or isinstance(record, Failure) and record.kind == "diverged"
+
 def missing_trials(
     plan:dict, # Name of each study -> list of `Trial`
     folder="runs" # Where results are kept
@@ -562,8 +568,7 @@ def missing_trials(
     known, missing = read_records(folder), {}
     for name, trials in plan.items():
         for trial in trials:
-            record = known.get(trial.digest)
-            if record is None or isinstance(record, Failure) and record.kind != "diverged": missing.setdefault(trial.digest, (name, trial))
+            if not is_final(known.get(trial.digest)): missing.setdefault(trial.digest, (name, trial))
     return dict(sorted(missing.items(), key=lambda item: item[1][1].seed))
 
 def _parts(missing, wanted, workers, executor):
@@ -594,7 +599,7 @@ def run_trials(
                 with start() as pool, closing(_outcomes(trials, pool, str(folder.resolve()), run, bar.refresh)) as records:
                     for record in records:
                         append_record(folder/f"{missing[record.trial.digest][0]}.jsonl", record)
-                        if isinstance(record, Result) or record.kind == "diverged": _forget(folder, record.trial) # others go on from there
+                        if is_final(record): _forget(folder, record.trial) # others go on from there
                         if isinstance(record, Failure):
                             failed += 1
                             if progress: bar.write(f"{record.trial.digest} ({record.trial.model}, seed {record.trial.seed}): {record.kind}: {record.error}")

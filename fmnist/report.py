@@ -19,7 +19,7 @@ import numpy as np
 
 from .claims import MARGIN, VERDICTS, by_network, corrections, cost, judge, original_report, plot_forest, png, study_records
 from .data import FashionMNIST, atomic_write, fashion_mnist, fashion_mnist_sample, flatten_images, plot_samples
-from .experiments import Result, published_folder, read_records
+from .experiments import Result, is_final, published_folder, read_records
 from .metrics import certainty, plot_confusion, plot_history, plot_mistakes
 from .mlp import MLP
 from .statistics import STUDENT_FROM, compare, summarise
@@ -154,7 +154,7 @@ def missing_html(
     seeds:int=10 # How many each arm should have
 ) -> str: # HTML, empty if nothing is missing
     "Which results a study lacks, and the command that adds them."
-    done = {name: sum(isinstance(r, Result) or r.kind == "diverged" for r in of.values()) for name, of in arms.items()}
+    done = {name: sum(map(is_final, of.values())) for name, of in arms.items()}
     lacking = {name: seeds - n for name, n in done.items() if n < seeds}
     if not lacking: return ""
     some = "all arms" if set(lacking) == set(arms) and len(set(lacking.values())) == 1 else ", ".join(f"{name} ({n})" for name, n in lacking.items())

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from . import cnn
 from .data import whole_number
-from .experiments import Failure, Result, Trial, _parts, attempt, data_name, has_gpu, load_data, missing_trials, published_folder, read_records, run_trials
+from .experiments import Failure, Result, Trial, _parts, attempt, data_name, has_gpu, is_final, load_data, missing_trials, published_folder, read_records, run_trials
 from .statistics import choose, compare, summarise
 
 # %% ../nbs/04c_studies.ipynb #6d8156bf
@@ -280,7 +280,7 @@ def fmnist_run(
         if client: client.close()
     failed = [record for record in records.values() if isinstance(record, Failure)]
     print(f"{len(records) - len(failed)} trials done, {len(failed)} failed; results are in {args.folder}. To see them: fmnist_results {' '.join(study.name for study in args.studies)} --budget {args.budget} --folder {args.folder}")
-    if any(record.kind != "diverged" for record in failed): sys.exit(f"fmnist_run: some trials failed. When the reason is mended, the same command tries them again:\n    {again}")
+    if not all(map(is_final, failed)): sys.exit(f"fmnist_run: some trials failed. When the reason is mended, the same command tries them again:\n    {again}")
 
 def _nothing(args):
     "What is missing, and what to do, where there is no result to show."
