@@ -39,10 +39,16 @@ for module in pkgutil.iter_modules({NAME}.__path__): importlib.import_module(f"{
 for script in distribution("{NAME}").entry_points.select(group="console_scripts"): assert callable(script.load()), script
 from {NAME}.data import fashion_mnist_sample
 from {NAME}.experiments import published_results
-needed = [re.match(r"[\\w-]+", line)[0] for line in requires("{NAME}") if "extra ==" not in line]
+needed = [re.match(r"[\\w-]+", line)[0] for line in requires("{NAME}") if not re.search("extra == .(?!bench|dask)", line)]
 print(", ".join([f"Python {{sys.version.split()[0]}}", *(f"{{name}} {{version(name)}}" for name in needed)]))
 print(len(fashion_mnist_sample().train_images), "images,", len(published_results()), "published results")
 """
+COMMANDS = [
+    "fmnist_data --help",
+    "fmnist_run initialization --budget smoke --seeds 1",
+    "fmnist_results report --published --budget full",
+    "fmnist_bench mlp --sample --threads 1 --rounds 1",
+]
 
 
 def run(*command, **options):
@@ -99,23 +105,27 @@ def wrong_metadata(wheel):
     yield from (f"the description links to {link}, which is nowhere outside of the repository" for link in re.findall(r"\]\(((?!https:)[^)]*)", prose))
 
 
-def try_out(archives, fresh):
-    "Install one archive after the other in an environment of their own, and use it."
+def lowest():
+    "The lowest versions that the package allows, its extras' too, as pip's constraints."
+    keys = "requirements", "bench_requirements", "dask_requirements"
+    return "\n".join(requirement.replace(">=", "==") for key in keys for requirement in settings["DEFAULT"][key].split())
+
+
+def try_out(archive, fresh):
+    "Install an archive in an environment of its own, and use it."
     with tempfile.TemporaryDirectory() as folder:
-        home, work, lowest = (Path(folder) / name for name in ("env", "work", "lowest.txt"))
+        home, work, constraints = (Path(folder) / name for name in ("env", "work", "constraints.txt"))
         work.mkdir()
         venv.create(home, with_pip=True)
         python = home / "bin" / "python"
-        lowest.write_text("\n".join(settings["DEFAULT"]["requirements"].replace(">=", "==").split()))
+        constraints.write_text(lowest() if fresh == "lowest" else "")
         if not fresh:
             place = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
             Path(place, "borrowed.pth").write_text(sysconfig.get_path("purelib"))
-        requirements = {"lowest": ["-c", lowest], "newest": [], None: ["--no-deps"]}[fresh]
-        for archive, how in zip(archives, (requirements, ["--no-deps", "--force-reinstall"])):
-            run(python, "-m", "pip", "install", "--quiet", *how, archive)
-            print(f"{archive.name}, installed: {run(python, '-I', '-W', 'error', '-c', TRY, cwd=work).strip()}")
-            for command in ("fmnist_data --help", "fmnist_run initialization --budget smoke --seeds 1", "fmnist_results report --published --budget full"):
-                run(home / "bin" / command.split()[0], *command.split()[1:], cwd=work)
+        run(python, "-m", "pip", "install", "--quiet", *(["-c", constraints, f"{archive}[bench,dask]"] if fresh else ["--no-deps", archive]))
+        print(f"{archive.name}, installed: {run(python, '-I', '-W', 'error', '-c', TRY, cwd=work).strip()}")
+        for command in COMMANDS:
+            run(home / "bin" / command.split()[0], *command.split()[1:], cwd=work)
         print(run(python, "-I", "-m", NAME, cwd=work))
 
 
@@ -127,4 +137,5 @@ if __name__ == "__main__":
     archives = build()
     if problems := [*wrong_contents(*archives), *wrong_metadata(archives[0])]:
         sys.exit("\n".join(problems))
-    try_out(archives, options.fresh)
+    for archive in archives:
+        try_out(archive, options.fresh)

@@ -34,6 +34,8 @@ from urllib.parse import urlsplit
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from package import build, run, tracked
+
 ROOT = Path(__file__).resolve().parents[1]
 settings = configparser.ConfigParser(delimiters=["="])
 settings.read(ROOT / "settings.ini", encoding="utf-8")
@@ -64,14 +66,6 @@ if os.path.exists("/kaggle/input"):
     except OSError: pass
     else: raise AssertionError("/kaggle/input can be written to")
 """
-
-
-def run(*command, **options):
-    "Run a command; what it says on standard output. A failure ends the script."
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, **options)
-    if done.returncode:
-        sys.exit(f"`{' '.join(map(str, command))}` failed:\n{done.stdout}{done.stderr}")
-    return done.stdout
 
 
 # --- before: what all runs share ---
@@ -135,8 +129,6 @@ def make_repository(folder, files):
 
 def prepare(data, work):
     "All that runs share, below `work`; what `inside` must know of it."
-    from package import build, tracked
-
     make_environment(work / "env")
     table, mirror = make_data(data, work)
     wheel = build()[0]

@@ -319,7 +319,8 @@ def fmnist_bench(
     if options.model == "cnn" and options.device == "cuda":
         import torch
         if not torch.cuda.is_available(): sys.exit("fmnist_bench: --device cuda needs a GPU that PyTorch can use; leave it out to measure on the CPU")
-    data = fashion_mnist_sample() if options.sample else fashion_mnist()
+    try: data = fashion_mnist_sample() if options.sample else fashion_mnist()
+    except FileNotFoundError as error: sys.exit(f"fmnist_bench: {error}")
     print(machine())
     lines = table(data, options.threads, options.rounds) if options.model == "mlp" else cnn_table(data, options.threads, options.device, options.rounds)
     for line in lines: print(line, flush=True)

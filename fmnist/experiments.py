@@ -199,7 +199,7 @@ def _run_mlp(trial, data, folder):
     model = MLP(input_size=28*28, seed=trial.seed, **trial.settings)
     history = model.train(train, valid, epochs=trial.epochs, verbose=False)
     probabilities = np.concatenate([model.predict_proba(x) for x, _ in test])
-    return history, probabilities, sum(p.size for p in model.params.values()), "float32", describe_machine()
+    return history, probabilities, sum(math.prod(p.shape) for p in model.params.values()), model.config["dtype"], describe_machine(model.config["device"] or "cpu")
 
 # %% ../nbs/04_experiments.ipynb #e6c76e4e
 @cache
@@ -458,7 +458,8 @@ def _start_worker(self:LocalExecutor, number):
         process = context.Process(target=_serve, args=(theirs,), daemon=True)
         with _starting, _environment(self.environment):
             if hasattr(signal, "pthread_sigmask"): # the worker inherits the mask: Ctrl-C is for the driver, from a worker's first moment
-                resource_tracker.ensure_running() # else the first start starts it too, and that lifts the mask
+                try: resource_tracker.ensure_running() # else the first start starts it too, and that lifts the mask
+                except OSError as error: raise WorkerStartError(f"a worker process does not start: {error}") from error
                 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try: process.start()
             except OSError as error: raise WorkerStartError(f"a worker process does not start: {error}") from error
@@ -548,7 +549,7 @@ def _outcomes(trials, executor, folder, run, idle):
                     if tries[trial.digest] < 3 and type(error).__name__ != "KilledWorker":
                         submit(trial)
                         continue
-                    record = Failure(trial, "killed", f"{error}, {tries[trial.digest]} times", 0.0, describe_machine(), _now())
+                    record = Failure(trial, "killed", f"{error}, {(n := tries[trial.digest])} time{'s'*(n > 1)}", 0.0, describe_machine(), _now())
                 yield record
     finally:
         for future in running: future.cancel()
@@ -627,16 +628,15 @@ def publish_results(
     target=None, # Folder to write into; by default that of the package
     data:str=data_name("full") # Only results on these data
 ):
-    "Add results and diverged trials to those of `target`, one sorted file for each of `source`; fields that this version does not know are kept."
+    "Add results and diverged trials to those of `target`, which stay as they are; one sorted file for each of `source`, with fields that this version does not know."
     target = Path(target or published_folder())
     def publishable(file): # an "error" may name a user's folders, and says nothing of the trial
         return [(digest, record) for digest, record in _raw_records(file) if record["trial"]["data"] == data and ("scores" in record or record["kind"] == "diverged")]
     for path in sorted(Path(source).glob("*.jsonl")):
-        lines, before = {}, publishable(target/path.name)
-        others = {digest for file in target.glob("*.jsonl") if file.name != path.name for digest, record in publishable(file) if "scores" in record}
-        others -= {digest for digest, _ in before} # a trial that two files have stays in both
-        for digest, record in before + [pair for pair in publishable(path) if pair[0] not in others]:
-            if "scores" in record or "scores" not in lines.get(digest, {}): lines[digest] = record # a failure never replaces a result
+        lines = dict(publishable(target/path.name))
+        others = {digest for file in target.glob("*.jsonl") if file.name != path.name for digest, _ in publishable(file)}
+        for digest, record in publishable(path):
+            if digest not in others: lines.setdefault(digest, record)
         def order(record): return [*MODELS].index(record["trial"]["model"]), json.dumps({**record["trial"], "seed": 0}, sort_keys=True), record["trial"]["seed"]
         if not lines: continue
         with atomic_write(target/path.name) as file:

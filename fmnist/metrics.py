@@ -25,9 +25,9 @@ def confusion_matrix(
     labels, predictions = np.asarray(labels), np.asarray(predictions)
     if labels.shape != predictions.shape: raise ValueError(f"{labels.shape} labels but {predictions.shape} predictions")
     for what, values in (("label", labels), ("prediction", predictions)):
-        if len(values) and not 0 <= values.min() <= values.max() < classes:
-            raise ValueError(f"{what}s from {values.min()} to {values.max()}, expected 0 to {classes - 1}")
-    pairs = labels.astype(np.int64)*classes + predictions
+        if not np.isin(values, range(classes)).all():
+            raise ValueError(f"{what}s from {values.min()} to {values.max()}, expected whole numbers from 0 to {classes - 1}")
+    pairs = labels.astype(np.int64)*classes + predictions.astype(np.int64)
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
 # %% ../nbs/01_metrics.ipynb #b0f0c5b5

@@ -12,6 +12,7 @@ import importlib, json, math, time
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from array_api_compat import array_namespace, numpy as array_api_numpy
@@ -157,7 +158,7 @@ INITIALIZATIONS = dict(
 
 # %% ../nbs/02_mlp.ipynb #53c7726c
 def initial_params(
-    sizes:list, # n_0, n_1, ...: input size and units of each layer
+    sizes:list, # Input size, then the units of each layer
     initialization:str="random", # One of `INITIALIZATIONS`
     random_scale:float=0.1, # Standard deviation of `random`
     seed:int=0 # Decides the draws
@@ -583,12 +584,14 @@ def save(self:MLP,
     "Write the network and its records."
     arrays:dict = {name: np.asarray(value.cpu() if hasattr(value, "cpu") else value) for name, value in self.state().items()}
     records = [History(tuple(record)).to_dict() for record in self.records]
-    text = json.dumps(dict(config=self.config, records=records, began=getattr(self, "began", 0)))
+    text = json.dumps(dict(config=self.config, records=records, began=getattr(self, "began", 0)), default=np.generic.item)
     with atomic_write(path) as file: np.savez(file, about=np.array(text), **arrays)
 
 # %% ../nbs/02_mlp.ipynb #952f8a11
 def _read(path):
-    with np.load(path, allow_pickle=False) as file: arrays = dict(file)
+    try:
+        with np.load(path, allow_pickle=False) as file: arrays = dict(file)
+    except (ValueError, TypeError, AttributeError, EOFError, BadZipFile): arrays = {} # text, a single array, half a file
     check("about" in arrays, "the file", str(path), "one that MLP.save has written")
     return json.loads(str(arrays.pop("about"))), arrays
 
@@ -603,7 +606,7 @@ def _restore(self:MLP, about, arrays):
 def _resume(self:MLP, path):
     about, arrays = _read(path)
     place = ("library", "device")
-    mine, theirs = ({k: v for k, v in config.items() if k not in place} for config in (json.loads(json.dumps(self.config)), about["config"]))
+    mine, theirs = ({k: v for k, v in config.items() if k not in place} for config in (json.loads(json.dumps(self.config, default=np.generic.item)), about["config"]))
     check(mine == theirs, f"the network of {path}", {k: v for k, v in theirs.items() if mine.get(k) != v}, "the same arguments as this one's")
     self.goal += about["began"] - self.began
     self.began = about["began"]

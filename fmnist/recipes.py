@@ -7,7 +7,7 @@ __all__ = ['SCHEDULES', 'ABLATION', 'RECIPES', 'momentum_step', 'adam_step', 'mu
            'sources', 'moved', 'ModernMLP', 'ablation', 'ablation_line', 'train_recipe', 'fmnist_recipe', 'recipe_line']
 
 # %% ../nbs/02b_recipes.ipynb #5a850f28
-import argparse, json, math
+import argparse, json, math, sys
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def momentum_step(
 
 # %% ../nbs/02b_recipes.ipynb #e28de53e
 def adam_step(
-    g, # Gradient
+    g, # Gradient; used up
     slots:dict, # This parameter's memory, changed
     t:int, # Which step, from 1
     betas:tuple=(0.9, 0.99), # How much of each mean survives a step
@@ -101,7 +101,7 @@ def normalise_back(
 # %% ../nbs/02b_recipes.ipynb #9361e377
 def sources(
     shift:int # Up to how many pixels to move, in each direction
-) -> np.ndarray: # (2 shift + 1, 2 shift + 1, 2, 784): by down, right, flip
+) -> np.ndarray: # (2 shift + 1, 2 shift + 1, 2, 784): by up, left, flip; the index `shift` is no move
     "Where each pixel of a moved image comes from; 784 is outside."
     side = 28 + 2*shift
     inside = np.full((side, side), 784)
@@ -459,7 +459,9 @@ def fmnist_recipe(
     parser = argparse.ArgumentParser(prog="fmnist_recipe", description=fmnist_recipe.__doc__)
     parser.add_argument("name", choices=list(RECIPES), help="which recipe")
     parser.add_argument("--seeds", type=whole_number(), nargs="+", default=list(range(10)), help="one run for each")
-    options, data, runs = parser.parse_args(argv), fashion_mnist(), []
+    options, runs = parser.parse_args(argv), []
+    try: data = fashion_mnist()
+    except FileNotFoundError as error: sys.exit(f"fmnist_recipe: {error}")
     for seed in options.seeds:
         mlp, test_batches = train_recipe(options.name, data, seed)
         scores = mlp.evaluate(test_batches)

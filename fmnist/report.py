@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from .claims import MARGIN, VERDICTS, by_network, corrections, cost, judge, original_report, plot_forest, png, study_records
+from .claims import MARGIN, VERDICTS, by_network, corrections, cost, judge, plot_forest, png, study_records
 from .data import FashionMNIST, atomic_write, fashion_mnist, fashion_mnist_sample, flatten_images, plot_samples
 from .experiments import Result, is_final, published_folder, read_records
 from .metrics import certainty, plot_confusion, plot_history, plot_mistakes
 from .mlp import MLP
 from .statistics import STUDENT_FROM, compare, summarise
-from .studies import BASELINE_MLP, BUDGETS, STUDIES, original_accuracy, report_parser, report_trials
+from .studies import BASELINE_MLP, BUDGETS, STUDIES, original_accuracy, original_report, report_parser, report_trials
 
 # %% ../nbs/05_report.ipynb #4fcd00bc
 class Known:
@@ -279,7 +279,7 @@ def verdict_counts(
     judgements:list # Of `Judgement`
 ) -> str: # Part of a sentence
     "How many claims have which verdict, in words."
-    forms = {"holds": ("holds", "hold"), "contradicted": ("is contradicted", "are contradicted"), "not decidable": ("is not decidable", "are not decidable")}
+    forms = {"holds": ("holds", "hold"), "exceeded": ("is exceeded", "are exceeded"), "contradicted": ("is contradicted", "are contradicted"), "not decidable": ("is not decidable", "are not decidable")}
     counts = {verdict: sum(j.verdict == verdict for j in judgements) for verdict in VERDICTS}
     said = ", ".join(f"{n} {forms[v][n != 1]}" if v in forms else f"for {n} {v.replace('difference', 'difference is')}" for v, n in counts.items() if n)
     few = sum(j.tentative for j in judgements)
@@ -296,7 +296,7 @@ def claims_html(
 ) -> str: # HTML
     "The forest plot, and the table of all claims."
     said = _paragraph(f"{len(judgements)} claims: " + verdict_counts(judgements) + f". A difference is decided by the exact sign-flip test over paired seeds, its p corrected (Holm) over the claims "
-                      f"that the same study decides; likeness, and “no better”, by the same test against {MARGIN} points to either side, not corrected. Where seeds are too few for that test, from {STUDENT_FROM} on, Student's t decides, tentatively: right if the differences are normally distributed. A run whose loss diverged counts as guessing, 10 %; of a measure that it does not have, its seed is left out. The intervals are not corrected, so one may leave out 0 where no difference is shown.")
+                      f"that the same study decides; likeness, and “no better”, by the same test against {MARGIN} points to either side (half a point more for numbers that are rounded to whole percents), not corrected. A number of the original's is exceeded where ours is shown to be higher than that. Where seeds are too few for that test, from {STUDENT_FROM} on, Student's t decides, tentatively: right if the differences are normally distributed. A run whose loss diverged counts as guessing, 10 %; of a measure that it does not have, its seed is left out. The intervals are not corrected, so one may leave out 0 where no difference is shown.")
     figure = plot_forest(judgements)
     rows = [[f"{j.claim.name}: {j.verdict}" + " (tentative)"*j.tentative, f"{j.claim.words} ({j.claim.where})", f"{j.claim.effect}: {j.claim.rule}",
              _effect_text(j), len(j.effects) if j.claim.weights else "–"] for j in judgements]
@@ -570,7 +570,8 @@ def fmnist_report(
     if missing := [trial.model.upper() for trial in trials if not isinstance(own.get(trial.digest), Result)]:
         sys.exit(f"{args.folder} has no {args.budget} result with seed {args.seed} for {' and '.join(missing)}. "
                  f"Make it with: fmnist_run --budget {args.budget} --seed {args.seed} --folder {args.folder}")
-    data = fashion_mnist_sample() if BUDGETS[args.budget]["data"] == "sample" else fashion_mnist()
+    try: data = fashion_mnist_sample() if BUDGETS[args.budget]["data"] == "sample" else fashion_mnist()
+    except FileNotFoundError as error: sys.exit(f"fmnist_report: {error}")
     known = Known(own, read_records(published_folder()), args.budget)
     try: print(f"Report: {write_report([own[trial.digest] for trial in trials], data, known, args.output)}")
     except OSError as error: sys.exit(f"fmnist_report: --output {args.output} cannot be written: {error.strerror}")

@@ -133,6 +133,6 @@ def choose(
     valid:dict # Name of each arm -> {seed: validation accuracy}
 ) -> str: # Name of the best arm
     "The arm with the highest mean validation accuracy; arms without any result are left out."
-    means = {arm: np.mean(list(values.values())) for arm, values in valid.items() if values}
+    means = {arm: mean for arm, values in valid.items() if values and not math.isnan(mean := np.mean(list(values.values())))} # guesses have no validation
     if not means: raise ValueError("no arm has a result yet")
     return max(means, key=lambda arm: means[arm])

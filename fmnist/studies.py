@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CNN_TRAINING', 'BASELINE_MLP', 'BUDGETS', 'MLP_STUDIES', 'CNN_STUDIES', 'MODEL_STUDIES', 'REPORT', 'STUDIES',
-           'GROUPS', 'mlp_arm', 'cnn_arm', 'Study', 'against', 'report_trials', 'plan_of', 'collect',
+           'GROUPS', 'mlp_arm', 'cnn_arm', 'Study', 'against', 'report_trials', 'plan_of', 'collect', 'original_report',
            'original_accuracy', 'study_table', 'estimate', 'report_parser', 'fmnist_run', 'fmnist_results']
 
 # %% ../nbs/04c_studies.ipynb #ab6118d4
@@ -78,7 +78,7 @@ def against(
     return tuple((arm, reference) for arm in arms if arm != reference)
 
 # %% ../nbs/04c_studies.ipynb #1a46dd62
-def _study(name, question, where, arms, best, **more): return Study(name, question, arms, against(best, arms), where, **more)
+def _study(name, question, where, arms, reference): return Study(name, question, arms, against(reference, arms), where)
 
 _HIDDEN = {"1": [64], "2": [128, 64], "3": [256, 128, 64], "4": [512, 256, 128, 64], "5": [1024, 512, 256, 128, 64]}
 
@@ -140,11 +140,15 @@ def collect(
     if seeds is None: seeds = sorted({record.trial.seed for record in records.values()})
     return {name: {t.seed: records[t.digest] for t in trials if t.digest in records} for name, trials in study.trials(budget, seeds).items()}
 
+def original_report() -> dict: # "source"; "MLP" and "CNN" with scores in percent; "tables", "figures", "curves" and "studies" with places and values
+    "What the original report claims: its numbers, each with its place in that document."
+    return json.loads((Path(str(files("fmnist")))/"original_report.json").read_text(encoding="utf-8"))
+
 def original_accuracy(
     study:str # Its name
 ) -> dict: # Name of each arm -> test accuracy in percent, where the original report gives one
-    "What the original report claims, from one run each."
-    return json.loads((Path(str(files("fmnist")))/"original_report.json").read_text(encoding="utf-8"))["studies"].get(study, {})
+    "What it claims of a study, from one run each."
+    return original_report()["studies"].get(study, {})
 
 def study_table(
     study:Study, # What was asked
@@ -166,7 +170,10 @@ def study_table(
     whole = {name: {seed: r.valid_accuracy for seed, r in of.items()} for name, of in results.items() if of and len(of) == len(arms[name])}
     common, absent = set.intersection(*map(set, whole.values())) if whole else set(), sum(not of for of in arms.values())
     if absent: lines.append(f"  {absent} of {len(arms)} arms have no result yet: validation does not choose.")
-    elif common: lines.append(f"  Validation chooses {choose({name: {seed: of[seed] for seed in common} for name, of in whole.items()})}" + f", over {len(common)} common seed{'s'*(len(common) > 1)}"*any(len(of) > len(common) for of in whole.values()) + ".")
+    elif common:
+        chosen = choose({name: {seed: of[seed] for seed in common} for name, of in whole.items()})
+        partly = f", over {len(common)} common seed{'s'*(len(common) > 1)}"*any(len(of) > len(common) for of in whole.values())
+        lines.append(f"  Validation chooses {chosen}{partly}.")
     for c in compared:
         failed = "" if c.arm in whole and c.reference in whole else "; seeds that failed are left out, which flatters"
         certainty = f" ({c.low:+.2f} to {c.high:+.2f}), corrected p = {c.corrected:.3f}"*(c.n > 1)
@@ -194,7 +201,7 @@ def estimate(
         for start, part in _parts(list(probes.values()), trials, workers, executor):
             with start() as pool:
                 for probe, record in zip(part, pool.map(attempt, part, [folder]*len(part))):
-                    rate[_network(probe)] = min(epoch.seconds for epoch in record.history.epochs)/_images(probe, 2000) if isinstance(record, Result) else math.nan
+                    rate[_network(probe)] = min((epoch.seconds for epoch in record.history.epochs), default=math.nan)/_images(probe, 2000) if isinstance(record, Result) else math.nan
                     slots[probe.model] = len(getattr(pool, "slots", trials[:workers or 1])) # never more than trials
     def seconds(t):
         training, test = sizes[t.data.partition("-")[0]]
@@ -215,11 +222,11 @@ def report_parser(
     parser.add_argument("--folder", default="runs", help="where the results are kept (default: runs)")
     return parser
 
-def _study_parser(prog, description):
-    "The same, for studies."
+def _study_parser(prog, description, seeds):
+    "The same, for studies; `seeds` is what the help says of the default."
     parser = report_parser(prog, description, seed=None)
     parser.add_argument("studies", nargs="*", default=["report"], metavar="study", help=f"one of {', '.join([*STUDIES, *GROUPS])} (default: report)")
-    parser.add_argument("--seeds", type=whole_number(1), help="how many seeds, counted from 0 (default: what the budget says)")
+    parser.add_argument("--seeds", type=whole_number(1), help=f"how many seeds, counted from 0 (default: {seeds})")
     return parser
 
 def _asked(parser, argv):
@@ -259,18 +266,19 @@ def fmnist_run(
     argv:list|None=None # The arguments, by default those of the command line
 ):
     "Run studies and keep their results; what is already there is not run again."
-    parser = _study_parser("fmnist_run", fmnist_run.__doc__)
+    parser = _study_parser("fmnist_run", fmnist_run.__doc__, "what the budget says; for CNNs more if this machine has a GPU")
     parser.add_argument("--workers", type=whole_number(1), help="processes at a time (default: one for each core, or one for the GPU)")
     parser.add_argument("--scheduler", help="address of a Dask scheduler: compute there, not here")
     parser.add_argument("--dry-run", action="store_true", help="list the trials that are missing and estimate the time; run nothing")
     args = _asked(parser, argv)
+    if args.scheduler and args.workers: parser.error("--workers are processes on this machine; the workers of --scheduler are those that it has")
     plan, again = plan_of(args.studies, args.budget, args.seeds), shlex.join([_script(), *(sys.argv[1:] if argv is None else argv)])
     client = None
     try:
         try: client = args.scheduler and _cluster(args.scheduler)
         except ValueError as error: sys.exit(f"fmnist_run: --scheduler {args.scheduler}: {error}; expected an address like tcp://host:8786")
         executor = client and client.get_executor(pure=False)
-        if client: args.workers = args.workers or sum(client.nthreads().values())
+        if client: args.workers = sum(client.nthreads().values())
         if args.dry_run: return _dry_run(plan, args, executor)
         if not client: load_data(data_name(BUDGETS[args.budget]["data"])) # missing data are reported once, not by every trial
         records = run_trials(plan, args.folder, executor, args.workers, progress=True)
@@ -296,7 +304,7 @@ def fmnist_results(
     argv:list|None=None # The arguments, by default those of the command line
 ):
     "Show what studies have found: tables and verdicts."
-    parser = _study_parser("fmnist_results", fmnist_results.__doc__)
+    parser = _study_parser("fmnist_results", fmnist_results.__doc__, "all that are there")
     parser.add_argument("--published", action="store_true", help="the results that ship with the package, not those of --folder")
     args = _asked(parser, argv)
     records = read_records(published_folder() if args.published else args.folder)

@@ -105,9 +105,3 @@ def test_debian_package_without_root(monkeypatch, tmp_path):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     fmnist.data.debian_package()
     assert sorted(path.name for path in (tmp_path / "cache" / "fmnist").iterdir()) == NAMES
-
-
-def test_import_is_light():
-    "Neither the data module nor the MLP imports PyTorch, SciPy or a plotting library."
-    code = "import fmnist.mlp, sys; print(sorted({'torch', 'scipy', 'matplotlib', 'seaborn', 'pandas', 'nbdev', 'fastcore'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -1,8 +1,11 @@
 "The package as Python meets it: what an import loads, that it is quiet, and which commands there are."
+import importlib
 import subprocess
 import sys
 from configparser import ConfigParser
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted(f"fmnist.{path.stem}" for path in (ROOT / "fmnist").glob("[!_]*.py"))
@@ -22,9 +25,18 @@ def test_the_package_alone_loads_nothing_else():
 
 def test_torch_enters_at_cnn():
     "Data, metrics and the MLP do without PyTorch, and neither matplotlib nor pandas is loaded before something is drawn."
-    for last, slow in (("mlp", {"torch", "scipy", "matplotlib", "pandas"}), ("report", {"matplotlib", "pandas"})):
+    for last, slow in (("mlp", {"torch", "scipy", "matplotlib", "seaborn", "pandas", "nbdev", "fastcore"}), ("report", {"matplotlib", "pandas"})):
         loaded = python("-c", f"import sys, fmnist.{last}; print(*sys.modules)").split()
         assert not slow & {*loaded}, last
+
+
+@pytest.mark.parametrize("module, words", [("benchmarks", ["fmnist_bench", "mlp"]), ("recipes", ["fmnist_recipe", "fast"])])
+def test_missing_data_are_a_sentence(module, words, monkeypatch):
+    module = importlib.import_module(f"fmnist.{module}")
+    def nowhere(): raise FileNotFoundError("Fashion-MNIST was not found. Tried: ...")
+    monkeypatch.setattr(module, "fashion_mnist", nowhere)
+    with pytest.raises(SystemExit, match=f"{words[0]}: Fashion-MNIST was not found"):
+        getattr(module, words[0])(words[1:])
 
 
 def test_every_module_can_be_the_first_and_is_quiet():
