@@ -185,7 +185,7 @@ def plot_study(
     ax.set(yticks=range(len(values)), yticklabels=[f"{name}  (n = {len(of)}" + f", {len(arms[name]) - len(of)} failed"*(len(arms[name]) > len(of)) + ")" for name, of in values.items()], xlabel="test accuracy (%)", ylim=(len(values) - 0.5, -0.5))
     handles = [plt.Line2D([], [], **style) for style in (dict(marker=".", color="0.55", linestyle="", label="one seed"), dict(marker="o", color=ours, label="mean, 95 % interval"),
                dict(marker="D", color="white", markeredgecolor=theirs, markeredgewidth=1.8, linestyle="", label="original, one run"))]
-    fig.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False, handletextpad=0.3, columnspacing=1)
+    fig.legend(handles=handles[:2 + bool(original)], loc="outside lower center", ncols=3, fontsize=8, frameon=False, handletextpad=0.3, columnspacing=1)
     return fig
 
 # %% ../nbs/05_report.ipynb #12522992
