@@ -173,7 +173,7 @@ def plot_study(
     import matplotlib.pyplot as plt
     import seaborn as sns
     values = {name: [100*r.scores.accuracy for r in of.values()] for name, of in only_results(arms).items()}
-    if sum(len(of) >= ENOUGH for of in values.values()) < 2: return None
+    if sum(map(bool, values.values())) < 2 or max(map(len, values.values())) < ENOUGH: return None
     original, (ours, theirs) = original_accuracy(study.name), [sns.color_palette("colorblind")[i] for i in (0, 3)]
     fig, [ax] = _axes(figsize=(4.8, 0.38*len(values) + 1.1))
     for row, (name, of) in enumerate(values.items()):
@@ -239,10 +239,10 @@ def plot_curves(
     fields:dict, # Field of `Epoch` -> line style
     unit:str, # Label of the axis
     scale:float=1 # 100 for percent
-): # The matplotlib figure; None if no arm has enough seeds
+): # The matplotlib figure; None without results
     "Means over the seeds, epoch by epoch; the band is the range of the seeds."
     import seaborn as sns
-    of = {name: list(seeds.values()) for name, seeds in only_results(arms).items() if len(seeds) >= ENOUGH}
+    of = {name: list(seeds.values()) for name, seeds in only_results(arms).items() if seeds}
     if not of: return None
     fig, [ax] = _axes(figsize=(4.8, 3.3))
     markers = "os^Dvx*"
@@ -250,11 +250,11 @@ def plot_curves(
         for field, style in fields.items():
             y = scale*np.array([[getattr(epoch, field) for epoch in r.history.epochs] for r in results])
             x = np.arange(1, y.shape[1] + 1)
-            ax.plot(x, y.mean(axis=0), style, color=colour, marker=marker, markersize=4, markevery=3, label=name if field == list(fields)[0] else None)
+            ax.plot(x, y.mean(axis=0), style, color=colour, marker=marker, markersize=4, markevery=3, label=f"{name} (n = {len(results)})" if field == list(fields)[0] else None)
             ax.fill_between(x, y.min(axis=0), y.max(axis=0), color=colour, alpha=0.15, linewidth=0)
     ax.set(xlabel="epoch", ylabel=unit)
     ax.xaxis.get_major_locator().set_params(integer=True)
-    fig.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    fig.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     return fig
 
 # %% ../nbs/05_report.ipynb #9e87b552
@@ -270,7 +270,7 @@ def side_by_side_html(
             if drawn := plot_curves(arms, {"train_accuracy": "--", "valid_accuracy": "-"}, "accuracy (%)", 100):
                 parts.append(short_runs(budget) + figure_html(drawn, f"Training and validation accuracy over the epochs for {', '.join(arms)}", "Training (dashed) and validation (solid): mean of the seeds and their range."))
             parts.append(_paragraph("The original: " + "; ".join(f"{arm} pooling, training {v['training']} %, validation {v['validation']} % ({v['where']})" for arm, v in theirs.items()) + "."))
-            if not drawn: parts.append(missing_html(study, study_records(study, known.full)))
+            if not all(only_results(arms).values()): parts.append(missing_html(study, study_records(study, known.full)))
         parts += [study_html(STUDIES[study], known) for study in figure.get("studies", [])]
     return "".join(parts)
 
@@ -461,10 +461,10 @@ img { max-width: 100%; height: auto; background: white; border-radius: 4px; }
   linear-gradient(to right, var(--paper) 60%, transparent) left / 2rem 100% no-repeat local, linear-gradient(to left, var(--paper) 60%, transparent) right / 2rem 100% no-repeat local,
   linear-gradient(to right, var(--shade), transparent) left / .7rem 100% no-repeat scroll, linear-gradient(to left, var(--shade), transparent) right / .7rem 100% no-repeat scroll; }
 table { border-collapse: collapse; font-size: .85em; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .55rem; border-bottom: 1px solid var(--soft); text-align: right; white-space: nowrap; }
+th, td { padding: .3rem .4rem; border-bottom: 1px solid var(--soft); text-align: right; white-space: nowrap; }
 th:first-child { text-align: left; font-weight: 600; } thead :is(th, td) { border-bottom-width: 2px; vertical-align: bottom; } .wide thead th { white-space: normal; }
 .text th, .text td { text-align: left; white-space: normal; vertical-align: top; } .text { line-height: 1.4; }
-.wide :is(th, td):last-child { white-space: normal; min-width: 8em; }
+.wide :is(th, td):last-child { white-space: normal; min-width: 7em; }
 .missing { border-left: 3px solid; padding-left: .8rem; font-size: .9em; } footer { margin-top: 3rem; border-top: 1px solid var(--soft); font-size: .85em; } code { font-size: .95em; overflow-wrap: anywhere; }
 @media screen and (max-width: 40rem) {
   .text :is(table, tbody, tr, th, td) { display: block; } .text thead { display: none; } .text tr { padding: .7rem 0; border-bottom: 1px solid var(--soft); }
