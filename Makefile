@@ -42,4 +42,4 @@ lab: .venv/ready ## open the notebooks in JupyterLab
 
 clean: ## remove what was made, except results (runs/) and the downloaded data
 	rm -rf .venv _docs _proc report build dist *.egg-info .pytest_cache .hypothesis .mypy_cache
-	find . -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
+	find . \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

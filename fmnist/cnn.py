@@ -204,7 +204,7 @@ def train(
     train_loader, # Sized iterable of (float images (m, 1, 28, 28), int64 labels (m,))
     criterion, # Loss of (logits, labels), the mean over the batch
     optimizer, # Over the model's parameters
-    epoch:int, # Number to show
+    epoch:int, # From 1, to show; it also decides the order and the augmentation of `Batches`
     dtype=None, # torch.bfloat16 for mixed precision, None for float32
     progress:bool=False, # Show a bar with the time left?
     scheduler=None, # From torch.optim.lr_scheduler, stepped after each batch
@@ -212,6 +212,7 @@ def train(
 ) -> tuple[float, float]: # Mean loss and accuracy (0 to 1) over the epoch as it went
     "One epoch of training."
     from tqdm import tqdm
+    if epoch < 1: raise ValueError(f"epoch is {epoch}, expected at least 1")
     model.train()
     device, sums, count = _device_of(model), torch.zeros(2, device=_device_of(model)), 0
     scaler = scaler or torch.amp.GradScaler(enabled=False)
@@ -238,6 +239,7 @@ def _logits(model, loader, dtype=None):
     "Logits and labels of all images of `loader`, on the model's device."
     model.eval()
     with _autocast(model, dtype): pairs = [(model(x.to(_device_of(model))).float(), y.to(_device_of(model))) for x, y in loader]
+    if not pairs: raise ValueError("the loader gave no batch")
     return tuple(map(torch.cat, zip(*pairs)))
 
 def validate(
@@ -308,7 +310,7 @@ def fit(
     learning_rate:float=1e-3, # Adam's; with "one cycle" the highest
     weight_decay:float=1e-4, # L2 penalty; the original report names no value
     path="best_model.pth", # Where to keep the best weights; the checkpoint is beside it, as best_model.checkpoint.pth
-    dtype="auto", # torch.bfloat16, torch.float16, None for float32, or "auto" for the faster
+    dtype="auto", # torch.bfloat16, torch.float16, None for float32, or "auto" for the faster; a checkpoint goes on in its own
     seed:int=0, # Decides what dropout drops
     progress:bool=False, # Show progress bars with the time left, and a line for each epoch?
     schedule:str="constant", # "constant" or "one cycle"
@@ -318,6 +320,7 @@ def fit(
 ): # `History`; with `test_loader` a pair of it and the test `Scores`
     "Train with Adam and keep the best model by validation loss (section 4 of the original report); a `FloatingPointError` with the epochs before as `history`, if the loss explodes."
     if epochs < 1: raise ValueError(f"epochs is {epochs}, expected at least 1")
+    if not len(val_loader): raise ValueError("val_loader has no batch")
     _check_choice("schedule", schedule, ("constant", "one cycle"))
     model.to(device := default_device() if device == "auto" else torch.device(device))
     if device.type == "cpu": _keep_memory()
@@ -328,6 +331,9 @@ def fit(
     if schedule != "constant": settings["epochs"] = epochs # the cycle's length
     checkpoint_path = _checkpoint_path(path)
     checkpoint = _read_checkpoint(checkpoint_path, settings) if resume and checkpoint_path.exists() else None
+    if checkpoint:
+        history, best = History.from_dict(checkpoint["history"]), checkpoint["best"]
+        if len(history.epochs) > epochs: raise CheckpointError(f"{checkpoint_path} has {len(history.epochs)} epochs already, more than the {epochs} asked for")
     with _fork_rng(device):
         if checkpoint: dtype = getattr(torch, checkpoint["dtype"]) if checkpoint["dtype"] else None
         elif dtype == "auto": dtype = faster_dtype(model.train(), next(iter(val_loader))[0][:64].to(device))
@@ -337,8 +343,6 @@ def fit(
         parts:dict = {"model": model, "optimizer": optimizer, "scaler": scaler} | ({"scheduler": scheduler} if scheduler else {})
         if checkpoint:
             for name, part in parts.items(): part.load_state_dict(checkpoint[name])
-            history, best = History.from_dict(checkpoint["history"]), checkpoint["best"]
-            if len(history.epochs) > epochs: raise CheckpointError(f"{checkpoint_path} has {len(history.epochs)} epochs already, more than the {epochs} asked for")
             _save(path, best) # it may be older
         for epoch in range(len(history.epochs) + 1, epochs + 1):
             start = time.perf_counter()

@@ -220,7 +220,8 @@ _one_at_a_time = threading.Lock() # to make a model, to time it and to `fit` it 
 
 def _forget(folder, trial):
     "Remove that state: the best weights and what `fit` resumes from."
-    for path in checkpoint_path(folder, trial).parent.glob(f"{trial.digest}.*"): path.unlink()
+    for pattern in (f"{trial.digest}.*", f".{trial.digest}.*.tmp"): # the latter of a worker that was killed as it wrote
+        for path in checkpoint_path(folder, trial).parent.glob(pattern): path.unlink()
 
 def _run_cnn(trial, data, folder, build=None):
     "The same for a CNN, or for what `build` makes instead."
@@ -484,14 +485,17 @@ def _slot(self:LocalExecutor, number):
         if future is None: break
         if not future.set_running_or_notify_cancel(): continue
         try:
+            message = pickle.dumps(call)
             if process is None: process, pipe = self._start_worker(number)
-            pipe.send(call)
-            ok, answer = pipe.recv()
-        except (EOFError, OSError): # the pipe has no other end any more
-            process.join()
-            ok, answer = False, BrokenExecutor(f"the worker died ({_exit_reason(process.exitcode)})")
-            process = None
-        except Exception as error: ok, answer = False, error # it did not start, or the call cannot be pickled
+            try:
+                pipe.send_bytes(message)
+                answer = pipe.recv_bytes()
+            except (EOFError, OSError): # the pipe has no other end any more
+                process.join()
+                died, process = BrokenExecutor(f"the worker died ({_exit_reason(process.exitcode)})"), None
+                raise died from None
+            ok, answer = pickle.loads(answer) # from our own worker
+        except Exception as error: ok, answer = False, error # it did not start, it died, or something cannot be pickled
         (future.set_result if ok else future.set_exception)(answer)
     if process:
         pipe.close() # so the worker leaves
@@ -632,12 +636,16 @@ def publish_results(
     target = Path(target or published_folder())
     def publishable(file): # an "error" may name a user's folders, and says nothing of the trial
         return [(digest, record) for digest, record in _raw_records(file) if record["trial"]["data"] == data and ("scores" in record or record["kind"] == "diverged")]
+    def kept(file): # whatever it is, from a newer version, too
+        return {record["digest"]: record for record in map(json.loads, filter(None, file.read_bytes().split(b"\n") if file.exists() else []))}
+    def order(record):
+        trial = record.get("trial", {})
+        return [*MODELS, trial.get("model")].index(trial.get("model")), json.dumps({**trial, "seed": 0}, sort_keys=True), trial.get("seed", 0)
     for path in sorted(Path(source).glob("*.jsonl")):
-        lines = dict(publishable(target/path.name))
-        others = {digest for file in target.glob("*.jsonl") if file.name != path.name for digest, _ in publishable(file)}
+        lines = kept(target/path.name)
+        others = {digest for file in target.glob("*.jsonl") if file.name != path.name for digest in kept(file)}
         for digest, record in publishable(path):
             if digest not in others: lines.setdefault(digest, record)
-        def order(record): return [*MODELS].index(record["trial"]["model"]), json.dumps({**record["trial"], "seed": 0}, sort_keys=True), record["trial"]["seed"]
         if not lines: continue
         with atomic_write(target/path.name) as file:
             for record in sorted(lines.values(), key=order): file.write(json.dumps(record).encode() + b"\n")

@@ -261,6 +261,7 @@ class MLP:
         device=None, # For torch: "cpu", "cuda", ...
         dtype:str="float32" # Or "float64"
     ):
+        if device is not None: device = str(device) # a file can hold it
         self.config = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         _check_network(input_size, layers, activations, initialization, random_scale)
         _check_training(dropout, learning_rate, seed, dtype)
@@ -370,7 +371,8 @@ def _target(self:MLP, labels):
     check(bool(self.cache), "the last forward", "without training=True", "forward(x, training=True) before backward")
     xp, shape = self.xp, self.log_p.shape
     if type(labels) is not np.ndarray or xp is not array_api_numpy: labels = xp.asarray(labels, device=self.device)
-    if labels.ndim and labels.shape[-1] == shape[-1] and xp.isdtype(labels.dtype, "real floating"): return xp.astype(labels, self.dtype)
+    if tuple(labels.shape) in (tuple(shape[-2:]), tuple(shape)) and xp.isdtype(labels.dtype, "real floating"): # distributions; `(m,)` are classes
+        return xp.astype(labels, self.dtype)
     one = tuple(shape[-2:-1])
     if tuple(labels.shape) not in (one, tuple(shape[:-1])): check(False, "the shape of labels", tuple(labels.shape), f"{one}, one for each image")
     y = one_hot(labels, self.log_p)
@@ -591,7 +593,7 @@ def save(self:MLP,
 def _read(path):
     try:
         with np.load(path, allow_pickle=False) as file: arrays = dict(file)
-    except (ValueError, TypeError, AttributeError, EOFError, BadZipFile): arrays = {} # text, a single array, half a file
+    except (ValueError, TypeError, AttributeError, EOFError, BadZipFile, NotImplementedError, RuntimeError): arrays = {} # text, a single array, half a file
     check("about" in arrays, "the file", str(path), "one that MLP.save has written")
     return json.loads(str(arrays.pop("about"))), arrays
 
@@ -608,6 +610,7 @@ def _resume(self:MLP, path):
     place = ("library", "device")
     mine, theirs = ({k: v for k, v in config.items() if k not in place} for config in (json.loads(json.dumps(self.config, default=np.generic.item)), about["config"]))
     check(mine == theirs, f"the network of {path}", {k: v for k, v in theirs.items() if mine.get(k) != v}, "the same arguments as this one's")
+    check(len(about["records"][0]) >= self.epoch, "the epochs of this network", self.epoch, f"at most the {len(about['records'][0])} of {path}, which would replace it: name another checkpoint")
     self.goal += about["began"] - self.began
     self.began = about["began"]
     self._restore(about, arrays)

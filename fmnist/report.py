@@ -9,10 +9,11 @@ __all__ = ['ENOUGH', 'Known', 'only_results', 'short_runs', 'half_width', 'figur
            'costs', 'plot_pareto', 'costs_html', 'signals', 'plot_signals', 'why_html', 'write_report', 'fmnist_report']
 
 # %% ../nbs/05_report.ipynb #d482c23a
-import base64, html, json, math, sys
+import base64, html, json, math, shlex, sys
 from dataclasses import replace
 from importlib.metadata import metadata
 from importlib.resources import files
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -210,7 +211,7 @@ def study_html(
                      f"{original[name]:.2f}" if name in original else "–", effect, "reference" if c is None else (c.verdict + ", failed runs left out"*bool(partial)) if c.n else "–"])
     all_results = [r for of in done.values() for r in of.values()]
     figure, table = plot_study(study, arms), table_html(["", "n", "Ours (%)", "95 % interval", "Original (%)", f"{against} (points)", "Verdict"], rows)
-    picture = figure_html(figure, f"{study.question} Test accuracy of {', '.join(values)}: every seed, the mean with its interval, and the original's number",
+    picture = figure_html(figure, f"{study.question} Test accuracy of {', '.join(values)}: every seed, the mean with its interval" + ", and the original's number"*bool(original),
                           f"Test accuracy. In the original: {study.where}.") if figure else ""
     return (f"<h4>{html.escape(study.question)}</h4>" + (short_runs(budget) if all_results else "") + picture + table
             + (_paragraph(provenance(all_results, known.own_results), "source") if all_results else "") + missing)
@@ -245,8 +246,7 @@ def plot_curves(
     of = {name: list(seeds.values()) for name, seeds in only_results(arms).items() if seeds}
     if not of: return None
     fig, [ax] = _axes(figsize=(4.8, 3.3))
-    markers = "os^Dvx*"
-    for (name, results), colour, marker in zip(of.items(), sns.color_palette("colorblind", len(of)), markers):
+    for (name, results), colour, marker in zip(of.items(), sns.color_palette("colorblind", len(of)), cycle("os^Dvx*")):
         for field, style in fields.items():
             y = scale*np.array([[getattr(epoch, field) for epoch in r.history.epochs] for r in results])
             x = np.arange(1, y.shape[1] + 1)
@@ -268,7 +268,7 @@ def side_by_side_html(
         if study := STUDIES.get(figure.get("curves")):
             theirs, (budget, arms) = original_report()["curves"][study.name], known.arms(study)
             if drawn := plot_curves(arms, {"train_accuracy": "--", "valid_accuracy": "-"}, "accuracy (%)", 100):
-                parts.append(short_runs(budget) + figure_html(drawn, f"Training and validation accuracy over the epochs for {', '.join(arms)}", "Training (dashed) and validation (solid): mean of the seeds and their range."))
+                parts.append(short_runs(budget) + figure_html(drawn, f"Training and validation accuracy over the epochs for {', '.join(name for name, of in only_results(arms).items() if of)}", "Training (dashed) and validation (solid): mean of the seeds and their range; for one seed, that run."))
             parts.append(_paragraph("The original: " + "; ".join(f"{arm} pooling, training {v['training']} %, validation {v['validation']} % ({v['where']})" for arm, v in theirs.items()) + "."))
             if not all(only_results(arms).values()): parts.append(missing_html(study, study_records(study, known.full)))
         parts += [study_html(STUDIES[study], known) for study in figure.get("studies", [])]
@@ -296,7 +296,7 @@ def claims_html(
 ) -> str: # HTML
     "The forest plot, and the table of all claims."
     said = _paragraph(f"{len(judgements)} claims: " + verdict_counts(judgements) + f". A difference is decided by the exact sign-flip test over paired seeds, its p corrected (Holm) over the claims "
-                      f"that the same study decides; likeness, and “no better”, by the same test against {MARGIN} points to either side (half a point more for numbers that are rounded to whole percents), not corrected. A number of the original's is exceeded where ours is shown to be higher than that. Where seeds are too few for that test, from {STUDENT_FROM} on, Student's t decides, tentatively: right if the differences are normally distributed. A run whose loss diverged counts as guessing, 10 %; of a measure that it does not have, its seed is left out. The intervals are not corrected, so one may leave out 0 where no difference is shown.")
+                      f"that the same study decides; likeness, and “no better”, by the same test against {MARGIN} points to either side (half a point more for numbers that are rounded to whole percents), not corrected. A number of the original's is exceeded where ours is shown to be higher than that. Where seeds are too few for that test, from {STUDENT_FROM} on, Student's t decides, tentatively: right if the differences are normally distributed. A run whose loss diverged counts as guessing, 10 %; of a measure that it does not have, its seed is left out. The intervals are not corrected, and with ten seeds BCa is a little too narrow, so one may leave out 0 where no difference is shown.")
     figure = plot_forest(judgements)
     rows = [[f"{j.claim.name}: {j.verdict}" + " (tentative)"*j.tentative, f"{j.claim.words} ({j.claim.where})", f"{j.claim.effect}: {j.claim.rule}",
              _effect_text(j), len(j.effects) if j.claim.weights else "–"] for j in judgements]
@@ -384,7 +384,7 @@ def costs_html(
     return (figure_html(plot_pareto(rows), "Accuracy against numbers stored, multiply-adds and core-seconds of training, for " + ", ".join(r["name"] for r in rows), caption) + table
             + _paragraph(f"scikit-learn {about['scikit_learn']}: {about['images']:,} training images, seed {about['seed']}, one run each, processor seconds of one core ({about['machine']['processor']}). "
                          "Ours: wall time of training and validation × threads, of the fastest seed, as some shared the machine with others.", "source")
-            + "".join(missing_html(STUDIES[name], study_records(STUDIES[name], known.full)) for name in ("models",)))
+            + "".join(missing_html(STUDIES[name], study_records(STUDIES[name], known.full)) for name in ("best_cnn", "models")))
 
 # %% ../nbs/05_report.ipynb #2c3594b3
 def signals(
@@ -427,7 +427,7 @@ def _rates_in_words(done):
     tests = {name: np.mean([100*r.scores.accuracy for r in of.values()]) for name, of in done.items() if of}
     low, high, best = min(losses, key=lambda name: losses[name]), max(losses, key=lambda name: losses[name]), max(tests, key=lambda name: tests[name])
     return (f"After the last epoch the mean training loss is lowest at {low} ({losses[low]:.3f}) and highest at {high} ({losses[high]:.3f}); on the test images these two have {tests[low]:.2f} and {tests[high]:.2f} %, "
-            f"and {best} is the best with {tests[best]:.2f} %. ")
+            f"and the highest mean is {tests[best]:.2f} % at {best} (diverged runs left out). ")
 
 def why_html(
     known:Known, # What there is
@@ -505,11 +505,11 @@ def _intro(results, judgements):
     return "".join(map(_paragraph, (text, found, own)))
 
 _METHOD = """The MLP has hidden layers of 256, 128 and 64 units (the original's Table 2) and learns by plain gradient descent in batches of 64; the CNN has five convolutions with AlexNet's channels and learns with Adam (section 7.2.2).
-A study changes one setting (those of the kernels and of the best CNN more than one). The same seeds run in every arm; a seed decides split, order, first weights and dropout. A fifth of the training images is kept for validation. The MLP is tested as it is after its last epoch, the CNN at its epoch with the lowest validation loss, each on the test images, once.
-Tables give the mean over the seeds ± the standard deviation between them; intervals of a mean are Student's over the seeds; differences are paired by seed, with a BCa bootstrap interval and an exact sign-flip test (where seeds are too few for it, Student's interval and test, which take the differences for normally distributed), and Holm's correction within each study: of studies in which nothing helps, at most one in twenty makes a false claim. An interval is not corrected: it may leave out 0 beside “no difference shown”."""
+A study changes one setting (those of the kernels and of the best CNN more than one). A seed decides split, order, first weights and dropout. Arms are compared over the seeds that both have, so a difference need not be that of the two means where one arm has more; an arm of one seed is shown and not judged. A fifth of the training images is kept for validation. The MLP is tested as it is after its last epoch, the CNN at its epoch with the lowest validation loss, each on the test images, once.
+Tables give the mean over the seeds ± the standard deviation between them; intervals of a mean are Student's over the seeds; differences are paired by seed, with a BCa bootstrap interval and an exact sign-flip test (where seeds are too few for it, Student's interval and test, which take the differences for normally distributed), and Holm's correction within each study: of studies in which nothing helps, at most one in twenty makes a false claim. An interval is not corrected, and with ten seeds BCa is a little too narrow: it may leave out 0 beside “no difference shown”."""
 
-_LIMITS = """The original names neither the width of its random weights (we take a standard deviation of 0.1), nor its seeds, nor the kernel sizes and filters behind Figures 6 to 8, so those arms are our choice; the bars of Figures 5 to 9 have no numbers in its text, except those shown here.
-Its rows were run on different networks, ours all on that of Table 2: accuracies may differ even where differences agree.
+_LIMITS = """The original names neither the width of its random weights (we take a standard deviation of 0.1), nor its seeds; nor, for the CNN, the batch size (64 here), the rate of dropout (0.2), weight decay (0.0001), the padding and places of pooling, or the bounds of its random weights (± 0.05). The kernel sizes and filters of Figures 6 to 8 stand in pictures only, which our copy lacks, so those arms are our choice, and the bars of Figures 5 to 9 have no numbers but those shown here.
+Its rows were probably run on different networks, ours all on that of Table 2: accuracies may differ even where differences agree.
 The hybrid drops out inputs of its last layer, too, which the CNN does not: its head is the MLP from scratch with the CNN's settings.
 Seconds are wall time, and many of the shipped runs shared their machine with others: they say how costs compare, not how fast it can be done; fmnist_bench measures that.
 The intervals are for other seeds on these test images, not for other images. Every setting of the original was chosen with the test set in sight; so our comparisons on it tell about these settings, not about how well a chosen one would do on new images.
@@ -569,7 +569,7 @@ def fmnist_report(
     trials, own = report_trials(args.budget, args.seed), read_records(args.folder)
     if missing := [trial.model.upper() for trial in trials if not isinstance(own.get(trial.digest), Result)]:
         sys.exit(f"{args.folder} has no {args.budget} result with seed {args.seed} for {' and '.join(missing)}. "
-                 f"Make it with: fmnist_run --budget {args.budget} --seed {args.seed} --folder {args.folder}")
+                 f"Make it with: fmnist_run --budget {args.budget} --seed {args.seed} --folder {shlex.quote(args.folder)}")
     try: data = fashion_mnist_sample() if BUDGETS[args.budget]["data"] == "sample" else fashion_mnist()
     except FileNotFoundError as error: sys.exit(f"fmnist_report: {error}")
     known = Known(own, read_records(published_folder()), args.budget)

@@ -16,7 +16,7 @@ from pathlib import Path
 from . import cnn
 from .data import whole_number
 from .experiments import Failure, Result, Trial, _parts, attempt, data_name, has_gpu, is_final, load_data, missing_trials, published_folder, read_records, run_trials
-from .statistics import choose, compare, summarise
+from .statistics import STUDENT_FROM, choose, compare, summarise
 
 # %% ../nbs/04c_studies.ipynb #6d8156bf
 CNN_TRAINING = dict(learning_rate=0.001, weight_decay=0.0001)
@@ -170,6 +170,7 @@ def study_table(
     whole = {name: {seed: r.valid_accuracy for seed, r in of.items()} for name, of in results.items() if of and len(of) == len(arms[name])}
     common, absent = set.intersection(*map(set, whole.values())) if whole else set(), sum(not of for of in arms.values())
     if absent: lines.append(f"  {absent} of {len(arms)} arms have no result yet: validation does not choose.")
+    elif 0 < len(common) < STUDENT_FROM: lines.append(f"  {len(common)} common seed{'s'*(len(common) > 1)}: too few for validation to choose.")
     elif common:
         chosen = choose({name: {seed: of[seed] for seed in common} for name, of in whole.items()})
         partly = f", over {len(common)} common seed{'s'*(len(common) > 1)}"*any(len(of) > len(common) for of in whole.values())
@@ -234,6 +235,7 @@ def _asked(parser, argv):
     args = parser.parse_args(argv)
     if unknown := [name for name in args.studies if name not in STUDIES and name not in GROUPS]: parser.error(f"there is no study {', '.join(unknown)}; choose from {', '.join([*STUDIES, *GROUPS])}")
     if args.seed is not None and args.seeds: parser.error("--seed is one seed and --seeds a number of them: give one of the two")
+    args.which = ["--seed", str(args.seed)] if args.seed is not None else ["--seeds", str(args.seeds)] if args.seeds else [] # as typed
     args.studies = list({study.name: study for name in args.studies for study in GROUPS.get(name, [STUDIES.get(name)])}.values())
     args.seeds = [args.seed] if args.seed is not None else args.seeds and list(range(args.seeds))
     return args
@@ -287,18 +289,19 @@ def fmnist_run(
     finally:
         if client: client.close()
     failed = [record for record in records.values() if isinstance(record, Failure)]
-    print(f"{len(records) - len(failed)} trials done, {len(failed)} failed; results are in {args.folder}. To see them: fmnist_results {' '.join(study.name for study in args.studies)} --budget {args.budget} --folder {args.folder}")
+    print(f"{len(records) - len(failed)} trials done, {len(failed)} failed; results are in {args.folder}. To see them: {shlex.join(['fmnist_results', *(study.name for study in args.studies), '--budget', args.budget, '--folder', args.folder])}")
     if not all(map(is_final, failed)): sys.exit(f"fmnist_run: some trials failed. When the reason is mended, the same command tries them again:\n    {again}")
 
 def _nothing(args):
     "What is missing, and what to do, where there is no result to show."
     names = " ".join(study.name for study in args.studies)
     seeds = f" with the seeds asked for ({', '.join(map(str, args.seeds))})" if args.seeds else ""
-    run = f"fmnist_run {names} --budget {args.budget}"
+    run = shlex.join(["fmnist_run", *names.split(), "--budget", args.budget, *args.which])
+    here = f"{run} --folder {shlex.quote(args.folder)}"
     if args.published and args.budget != "full": return f"there are no published results of {names} at --budget {args.budget}{seeds}: try --budget full, which is what studies are published at"
     if args.published: return f"there are no published results of {names}{seeds}: to compute them, {run}"
-    if not Path(args.folder).is_dir(): return f"there is no folder {args.folder}: name the one that has your results with --folder, or make them with {run} --folder {args.folder}"
-    return f"{args.folder} has no results of {names} at --budget {args.budget}{seeds}: name another --budget or --folder, or make them with {run} --folder {args.folder}"
+    if not Path(args.folder).is_dir(): return f"there is no folder {args.folder}: name the one that has your results with --folder, or make them with {here}"
+    return f"{args.folder} has no results of {names} at --budget {args.budget}{seeds}: name another --budget or --folder, or make them with {here}"
 
 def fmnist_results(
     argv:list|None=None # The arguments, by default those of the command line

@@ -63,9 +63,10 @@ def test_help_lists_every_target(project):
 
 
 def test_clean_keeps_results(project):
-    for path in ("runs/results.jsonl", "report/index.html", "_docs/index.html", ".venv/ready", "fmnist/__pycache__/data.pyc"):
-        (project / path).parent.mkdir(parents=True)
+    for path in ("runs/results.jsonl", "report/index.html", "_docs/index.html", ".venv/ready", "fmnist/__pycache__/data.pyc", "runs/a b/.ipynb_checkpoints/x", "runs/a/results.jsonl"):
+        (project / path).parent.mkdir(parents=True, exist_ok=True)
         (project / path).touch()
     assert make(project, "clean").returncode == 0
     assert sorted(path.name for path in project.iterdir()) == [".ci", "Makefile", "fmnist", "runs", "settings.ini", "setup.py"]
     assert not list((project / "fmnist").iterdir())
+    assert (project / "runs" / "a" / "results.jsonl").exists() and not list((project / "runs" / "a b").iterdir())
