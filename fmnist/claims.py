@@ -161,7 +161,7 @@ CNN_CLAIMS = [Claim(*row) for row in (
 BOTH_CLAIMS = [Claim(*row) for row in (
     ("The CNN beats the MLP", "“The CNN model achieved better accuracy compared to the MLP model”", "Section 8", "models", _vs("CNN", "MLP")),
     ("The best CNN reaches 92.6 %", "“Accuracy: 92.6%”", "Section 7.2.2, item 1", "models", _vs("CNN"), "=", "test accuracy", _SAID["CNN"]["accuracy"]),
-    ("The best CNN has fewer parameters than the baseline", "“significantly reducing the number of parameters”", "Section 1.1", "models", {}, "<", "parameters"),
+    ("The best CNN is smaller than the baseline", "“significantly reducing the number of parameters”", "Section 1.1", "models", {}, "<", "parameters"),
     ("The best CNN computes more than the baseline", "“CNNs require more floating point operations per second (FLOPS)”", "Section 1.1", "models", {}, ">", "multiply-adds"))]
 CNN_CLAIMS += _scores_claims("The best CNN", "best_cnn", "section 7.2.2", _SAID["CNN"], "Section 7.2.2, item 1")
 CLAIMS = [*MLP_CLAIMS, *CNN_CLAIMS, *BOTH_CLAIMS]
