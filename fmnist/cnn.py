@@ -73,7 +73,7 @@ class CNNModel(nn.Module):
         paddings=(1, 1, 1, 1, 1), # Zeros around each input
         pooling:str="max", # "max", "average" or "global avg"
         initialization:str="he", # "he", "xavier" or "random"
-        dropout:float=0.2, # Probability of dropping an input of a fully connected layer, in training
+        dropout:float=0.2, # Probability of dropping an input of a hidden fully connected layer, in training
         hidden=(256, 256), # Neurons of the fully connected layers before the ten outputs
         pool_after=(1, 2, 5), # Convolutions, counted from 1, that are followed by 2 x 2 pooling
         seed:int=0 # Decides the initial weights; no global random state is read or changed
