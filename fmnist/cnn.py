@@ -102,6 +102,7 @@ class CNNModel(nn.Module):
         x # float (m, 1, 28, 28)
     ): # Logits (m, 10)
         "Unnormalised log-probabilities of the ten classes."
+        if tuple(x.shape[1:]) != (1, 28, 28): raise ValueError(f"x has shape {tuple(x.shape)}, expected (m, 1, 28, 28)")
         return self.classifier(self.features(x))
 
     @torch.no_grad()

@@ -586,16 +586,19 @@ def save(self:MLP,
     "Write the network and its records."
     arrays:dict = {name: np.asarray(value.cpu() if hasattr(value, "cpu") else value) for name, value in self.state().items()}
     records = [History(tuple(record)).to_dict() for record in self.records]
-    text = json.dumps(dict(config=self.config, records=records, began=getattr(self, "began", 0)), default=np.generic.item)
+    text = json.dumps(dict(kind=type(self).__name__, config=self.config, records=records, began=getattr(self, "began", 0)), default=np.generic.item)
     with atomic_write(path) as file: np.savez(file, about=np.array(text), **arrays)
 
 # %% ../nbs/02_mlp.ipynb #952f8a11
-def _read(path):
+def _read(path, kind):
     try:
         with np.load(path, allow_pickle=False) as file: arrays = dict(file)
     except (ValueError, TypeError, AttributeError, EOFError, BadZipFile, NotImplementedError, RuntimeError): arrays = {} # text, a single array, half a file
     check("about" in arrays, "the file", str(path), "one that MLP.save has written")
-    return json.loads(str(arrays.pop("about"))), arrays
+    about = json.loads(str(arrays.pop("about")))
+    wrote = about.get("kind", kind.__name__) # older files do not say
+    check(wrote == kind.__name__, f"the class of {path}", wrote, f"{kind.__name__}: read it with {wrote}.load")
+    return about, arrays
 
 @patch
 def _restore(self:MLP, about, arrays):
@@ -606,7 +609,7 @@ def _restore(self:MLP, about, arrays):
 # %% ../nbs/02_mlp.ipynb #7b8c022a
 @patch
 def _resume(self:MLP, path):
-    about, arrays = _read(path)
+    about, arrays = _read(path, type(self))
     place = ("library", "device")
     mine, theirs = ({k: v for k, v in config.items() if k not in place} for config in (json.loads(json.dumps(self.config, default=np.generic.item)), about["config"]))
     check(mine == theirs, f"the network of {path}", {k: v for k, v in theirs.items() if mine.get(k) != v}, "the same arguments as this one's")
@@ -622,7 +625,7 @@ def load(
     **changed # `library` or `device`, to continue elsewhere
 ): # The network as it was
     "Read a network back; also as a class method, `MLP.load(path)`."
-    about, arrays = _read(path)
+    about, arrays = _read(path, kind)
     mlp = kind(**about["config"] | changed)
     mlp._restore(about, arrays)
     return mlp

@@ -343,7 +343,7 @@ def _label(ax, points):
     ends = [ax.transData.transform([(x, low), (x, high)]) for _, x, low, _, high in points]
     taken = [Bbox([(x - 4, low - 4), (x + 4, high + 4)]) for (x, low), (_, high) in ends]
     for name, x, low, y, high in points:
-        for at, offset, side in ((high, (0, 6), "center"), (high, (-5, 4), "right"), (low, (0, -12), "center"), (y, (7, -8), "left"), (high, (0, 14), "center"), (low, (0, -20), "center")):
+        for at, offset, side in ((high, (0, 6), "center"), (high, (-5, 4), "right"), (low, (0, -12), "center"), (y, (7, -8), "left"), (y, (-7, -3), "right"), (high, (0, 14), "center"), (low, (0, -20), "center")):
             text = ax.annotate(name, (x, at), xytext=offset, textcoords="offset points", ha=side, fontsize=7)
             box = text.get_window_extent()
             if not any(box.overlaps(other) for other in taken): break
@@ -358,7 +358,7 @@ def plot_pareto(
     import seaborn as sns
     prices = {"numbers": "numbers stored", "multiply_adds": "multiply-adds for an image", "seconds": "core-seconds of training"}
     looks = dict(zip(("MLP", "CNN", "hybrid", "scikit-learn"), zip([sns.color_palette("colorblind")[i] for i in (0, 3, 2, 7)], "osD^")))
-    fig, axes = _axes(3, figsize=(4.8, 8.2))
+    fig, axes = _axes(3, figsize=(4.8, 9.8))
     for ax, (price, label) in zip(axes, prices.items()):
         of = sorted((row for row in rows if row[price]), key=lambda row: row[price])
         best = [row for i, row in enumerate(of) if all(row["accuracy"] > other["accuracy"] for other in of[:i])]
@@ -370,7 +370,7 @@ def plot_pareto(
         ax.set(xscale="log", xlabel=label, ylabel="test accuracy (%)")
         ax.margins(x=0.2, y=0.15)
     for ax, price in zip(axes, prices):
-        _label(ax, [(row["name"], row[price], *((row["low"], row["accuracy"], row["high"]) if row["n"] >= ENOUGH else [row["accuracy"]]*3)) for row in rows if row[price]])
+        _label(ax, [(row["name"], row[price], *((row["low"], row["accuracy"], row["high"]) if row["n"] >= ENOUGH else [row["accuracy"]]*3)) for row in sorted(rows, key=lambda row: -row["accuracy"]) if row[price]])
     return fig
 
 def costs_html(
