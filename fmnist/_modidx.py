@@ -415,4 +415,5 @@ d = { 'settings': { 'branch': 'main',
                                 'fmnist.studies.plan_of': ('studies.html#plan_of', 'fmnist/studies.py'),
                                 'fmnist.studies.report_parser': ('studies.html#report_parser', 'fmnist/studies.py'),
                                 'fmnist.studies.report_trials': ('studies.html#report_trials', 'fmnist/studies.py'),
-                                'fmnist.studies.study_table': ('studies.html#study_table', 'fmnist/studies.py')}}}
+                                'fmnist.studies.study_table': ('studies.html#study_table', 'fmnist/studies.py'),
+                                'fmnist.studies.unlike_precisions': ('studies.html#unlike_precisions', 'fmnist/studies.py')}}}

@@ -24,7 +24,7 @@ from .experiments import Result, is_final, published_folder, read_records
 from .metrics import certainty, plot_confusion, plot_history, plot_mistakes
 from .mlp import MLP
 from .statistics import STUDENT_FROM, compare, summarise
-from .studies import BASELINE_MLP, BUDGETS, STUDIES, original_accuracy, original_report, report_parser, report_trials
+from .studies import BASELINE_MLP, BUDGETS, STUDIES, original_accuracy, original_report, report_parser, report_trials, unlike_precisions
 
 # %% ../nbs/05_report.ipynb #4fcd00bc
 class Known:
@@ -214,7 +214,7 @@ def study_html(
     picture = figure_html(figure, f"{study.question} Test accuracy of {', '.join(values)}: every seed, the mean with its interval" + ", and the original's number"*bool(original),
                           f"Test accuracy. In the original: {study.where}.") if figure else ""
     return (f"<h4>{html.escape(study.question)}</h4>" + (short_runs(budget) if all_results else "") + picture + table
-            + (_paragraph(provenance(all_results, known.own_results), "source") if all_results else "") + missing)
+            + (_paragraph(provenance(all_results, known.own_results), "source") if all_results else "") + "".join(map(_paragraph, unlike_precisions(study, arms))) + missing)
 
 # %% ../nbs/05_report.ipynb #046d88c6
 def best_tables_html(

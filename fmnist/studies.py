@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['CNN_TRAINING', 'BASELINE_MLP', 'BUDGETS', 'MLP_STUDIES', 'CNN_STUDIES', 'MODEL_STUDIES', 'REPORT', 'STUDIES',
            'GROUPS', 'mlp_arm', 'cnn_arm', 'Study', 'against', 'report_trials', 'plan_of', 'collect', 'original_report',
-           'original_accuracy', 'study_table', 'estimate', 'report_parser', 'fmnist_run', 'fmnist_results']
+           'original_accuracy', 'unlike_precisions', 'study_table', 'estimate', 'report_parser', 'fmnist_run',
+           'fmnist_results']
 
 # %% ../nbs/04c_studies.ipynb #ab6118d4
 import argparse, json, math, os, shlex, shutil, sys, tempfile
@@ -150,6 +151,19 @@ def original_accuracy(
     "What it claims of a study, from one run each."
     return original_report()["studies"].get(study, {})
 
+def unlike_precisions(
+    study:Study, # Whose pairs
+    arms:dict # What `collect` gives
+) -> list: # A sentence for each pair of arms that were not always computed alike
+    "In which comparisons the precision differs as well as the arm, since a CNN takes the one that is faster on its machine."
+    sentences = []
+    for pair in study.pairs:
+        mine, theirs = ({seed: r.precision for seed, r in arms.get(name, {}).items() if isinstance(r, Result)} for name in pair)
+        both = [(mine[seed], theirs[seed]) for seed in mine.keys() & theirs.keys()]
+        if unlike := [two for two in both if two[0] != two[1]]:
+            sentences.append(f"{' against '.join(pair)}: for {len(unlike)} of {len(both)} seeds the precision differs, too ({', '.join(sorted(map(' against '.join, set(unlike))))}).")
+    return sentences
+
 def study_table(
     study:Study, # What was asked
     arms:dict # What `collect` gives
@@ -179,7 +193,7 @@ def study_table(
         failed = "" if c.arm in whole and c.reference in whole else "; seeds that failed are left out, which flatters"
         certainty = f" ({c.low:+.2f} to {c.high:+.2f}), corrected p = {c.corrected:.3f}"*(c.n > 1)
         lines.append(f"  {c.arm} against {c.reference}: {c.difference:+.2f} points{certainty}, {c.n} seed{'s'*(c.n > 1)}: {c.verdict}{failed}")
-    return "\n".join(lines)
+    return "\n".join(lines + [f"  {sentence}" for sentence in unlike_precisions(study, arms)])
 
 # %% ../nbs/04c_studies.ipynb #eb4f7ebc
 def _images(trial, data_images):
