@@ -191,6 +191,7 @@ class Judgement:
     verdict: str # One of `VERDICTS`
     comparisons: int = 1 # How many were corrected together
     runs: int = 0 # How many seeds have been run in all arms, whatever came out
+    mixed: int = 0 # For how many of these seeds the arms were not computed in the same precision
 
     @property
     def effect(self):
@@ -217,6 +218,11 @@ def _contrast(claim, arms):
     values = {arm: {seed: v for seed, record in arms[arm].items() if (v := _measure(record, claim.measure)) is not None} for arm in claim.weights}
     seeds = sorted(set.intersection(*map(set, values.values())))
     return tuple(sum(weight*values[arm][seed] for arm, weight in claim.weights.items()) - claim.against for seed in seeds)
+
+def _mixed(claim, arms):
+    "For how many seeds the arms of a claim were not computed in the same precision."
+    precisions = [{seed: r.precision for seed, r in arms[arm].items() if isinstance(r, Result)} for arm in claim.weights]
+    return sum(len({of[seed] for of in precisions}) > 1 for seed in set.intersection(*map(set, precisions)))
 
 def _side(effects, bound):
     "Is the mean shown to be above (1) or below (-1) a bound, or neither (0)?"
@@ -251,7 +257,7 @@ def judge(
         comparisons, p = len(tested[claim.study]) if i in corrected else 1, corrected.get(i, math.nan)
         low, high, _ = paired(effects[i], comparisons)
         runs = min(sum(map(is_final, arms[claim.study][arm].values())) for arm in claim.weights)
-        return Judgement(claim, effects[i], low, high, p, _verdict(claim, effects[i], p, comparisons), comparisons, runs)
+        return Judgement(claim, effects[i], low, high, p, _verdict(claim, effects[i], p, comparisons), comparisons, runs, _mixed(claim, arms[claim.study]))
     return [one(i, claim) for i, claim in enumerate(claims)]
 
 # %% ../nbs/05b_claims.ipynb #0c1d256f
