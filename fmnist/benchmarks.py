@@ -311,7 +311,7 @@ def fmnist_bench(
     parser.add_argument("model", choices=["mlp", "cnn"], help="what to measure")
     parser.add_argument("--threads", type=whole_number(1), nargs="+", default=[1, 2], help="numbers of threads")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="for the CNN; the MLP is measured on the CPU (default: cpu)")
-    parser.add_argument("--rounds", type=whole_number(1), default=9, help="turns of each contender")
+    parser.add_argument("--rounds", type=whole_number(1), help="turns of each contender (default: 9 for the MLP, 5 for the CNN)")
     parser.add_argument("--sample", action="store_true", help="use the package's sample instead of the full data")
     options = parser.parse_args(argv)
     if options.model == "mlp" and (missing := [name for name in ("sklearn", "threadpoolctl") if not importlib.util.find_spec(name)]):
@@ -322,5 +322,6 @@ def fmnist_bench(
     try: data = fashion_mnist_sample() if options.sample else fashion_mnist()
     except FileNotFoundError as error: sys.exit(f"fmnist_bench: {error}")
     print(machine())
-    lines = table(data, options.threads, options.rounds) if options.model == "mlp" else cnn_table(data, options.threads, options.device, options.rounds)
+    turns = [options.rounds]*bool(options.rounds)
+    lines = table(data, options.threads, *turns) if options.model == "mlp" else cnn_table(data, options.threads, options.device, *turns)
     for line in lines: print(line, flush=True)

@@ -9,6 +9,7 @@ __all__ = ['BEST_CNN', 'SECTION_3_CNN', 'feature_sizes', 'CNNModel', 'default_de
 # %% ../nbs/03_cnn.ipynb #b6a962a5
 import ctypes, io, math, time
 from contextlib import nullcontext
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,7 @@ class CNNModel(nn.Module):
         width = feature_sizes(kernel_sizes, strides, paddings, pool_after)[-1]
         with torch.random.fork_rng(devices=[]):
             super().__init__()
+            self.initialization, self.seed = initialization, seed
             maps = nn.Sequential()
             for i, (a, b, k, s, p) in enumerate(zip((1, *channels), channels, kernel_sizes, strides, paddings), 1):
                 rest = [nn.ReLU()] + [_POOLING[pooling](2)]*(i in pool_after)
@@ -97,6 +99,10 @@ class CNNModel(nn.Module):
             self.features, self.classifier = maps, nn.Sequential(nn.Flatten(), *layers, nn.Linear(sizes[-1], 10))
         _initialize(self, initialization, torch.Generator().manual_seed(_torch_seed(seed, "initialization")))
         self.to(memory_format=torch.channels_last) # the CPU's convolutions are faster so
+
+    def extra_repr(self) -> str: # For `print(model)`, and so for checkpoints, which compare it
+        "What the layers do not show."
+        return f"initialization={self.initialization}, seed={self.seed}"
 
     def forward(self,
         x # float (m, 1, 28, 28)
@@ -164,7 +170,7 @@ def faster_dtype(
                 with _autocast(model, dtype): loss = model(x).float().square().mean()
                 torch.autograd.grad(loss, list(model.parameters()))[0].sum().item() # .item() waits for the device
                 times.append(time.perf_counter() - start)
-                if i and times[-1] > limit: break # it may take ten times as long
+                if i > 1 and min(times[1:]) > limit: break # it may take ten times as long
         except RuntimeError:
             if dtype is None: raise
             return math.inf # this device cannot
@@ -183,6 +189,19 @@ def _keep_memory():
     if mallopt(-3, 2**30) or mallopt(-3, 2**25): mallopt(-1, 2**31 - 1) # M_MMAP_THRESHOLD, whose limit grew in 2.35; M_TRIM_THRESHOLD
 
 # %% ../nbs/03_cnn.ipynb #f02eac30
+def _augment(images, draw, flip, shift, erase):
+    def numbers(low, high): return torch.as_tensor(draw.integers(low, high, (len(images), 1)), device=images.device)
+    i = torch.arange(28, device=images.device)
+    rows, columns = i + numbers(-shift, shift + 1), i + numbers(-shift, shift + 1)
+    if flip: columns = torch.where(numbers(0, 2) == 1, 27 - columns, columns)
+    inside = [(line >= 0) & (line < 28) for line in (rows, columns)]
+    keep = inside[0][:, :, None] & inside[1][:, None, :]
+    if erase:
+        hit = [(i >= start) & (i < start + erase) for start in (numbers(0, 29 - erase), numbers(0, 29 - erase))]
+        keep &= ~(hit[0][:, :, None] & hit[1][:, None, :])
+    image = torch.arange(len(images), device=images.device)[:, None, None]
+    return images[image, rows.clamp(0, 27)[:, :, None], columns.clamp(0, 27)[:, None, :]]*keep
+
 def augmentation(
     flip:bool=True, # Mirror half of the images?
     shift:int=2, # Move by up to so many pixels, in both directions
@@ -190,19 +209,7 @@ def augmentation(
 ): # For `cnn_batches(..., augment=...)`
     "Random mirroring, shifts and erasing, for torch tensors uint8 (m, 28, 28) on any device."
     for name, value in (("shift", shift), ("erase", erase)): _check_choice(name, value, range(28))
-    def augment(images, draw):
-        def numbers(low, high): return torch.as_tensor(draw.integers(low, high, (len(images), 1)), device=images.device)
-        i = torch.arange(28, device=images.device)
-        rows, columns = i + numbers(-shift, shift + 1), i + numbers(-shift, shift + 1)
-        if flip: columns = torch.where(numbers(0, 2) == 1, 27 - columns, columns)
-        inside = [(line >= 0) & (line < 28) for line in (rows, columns)]
-        keep = inside[0][:, :, None] & inside[1][:, None, :]
-        if erase:
-            hit = [(i >= start) & (i < start + erase) for start in (numbers(0, 29 - erase), numbers(0, 29 - erase))]
-            keep &= ~(hit[0][:, :, None] & hit[1][:, None, :])
-        image = torch.arange(len(images), device=images.device)[:, None, None]
-        return images[image, rows.clamp(0, 27)[:, :, None], columns.clamp(0, 27)[:, None, :]]*keep
-    return augment
+    return partial(_augment, flip=flip, shift=shift, erase=erase) # whose arguments a checkpoint can compare
 
 # %% ../nbs/03_cnn.ipynb #6f7cdd5a
 def train(
@@ -333,7 +340,8 @@ def fit(
     path, criterion, history = Path(path), nn.CrossEntropyLoss(), History()
     settings = dict(learning_rate=learning_rate, weight_decay=weight_decay, seed=seed, schedule=schedule, batches=len(train_loader), model=str(model))
     settings |= {f"train_loader's {name}": getattr(train_loader, name, None) for name in ("batch_size", "seed")} # the split, of `Batches`
-    settings["augmented"] = getattr(train_loader, "augment", None) is not None
+    augment = getattr(train_loader, "augment", None)
+    settings["augmentation"] = str(getattr(augment, "keywords", augment is not None))
     if schedule != "constant": settings["epochs"] = epochs # the cycle's length
     checkpoint_path = _checkpoint_path(path)
     checkpoint = _read_checkpoint(checkpoint_path, settings) if resume and checkpoint_path.exists() else None

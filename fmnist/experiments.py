@@ -204,7 +204,7 @@ def _run_mlp(trial, data, folder):
 # %% ../nbs/04_experiments.ipynb #e6c76e4e
 @cache
 def _faster_dtype(device):
-    "torch.bfloat16 or None, for all CNNs of this process."
+    "What `faster_dtype` finds for the original's best CNN, for all CNNs of this process."
     import torch
     from fmnist import cnn
     return cnn.faster_dtype(cnn.CNNModel().to(device).train(), torch.zeros(64, 1, 28, 28, device=device))

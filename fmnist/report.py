@@ -321,7 +321,7 @@ def baselines_path() -> Path: # In the package
 # %% ../nbs/05_report.ipynb #b7feb532
 def costs(
     known:Known # What there is
-) -> list: # Dictionaries with name, kind, accuracy (percent), low, high, n, numbers, multiply_adds and seconds (of one core, to train; None for a GPU)
+) -> list: # Dictionaries with name, kind, accuracy (percent), low, high, n, numbers, multiply_adds, seconds (of one core, to train; None for a GPU) and precision (of that training)
     "What each network and each of scikit-learn's methods achieves, and what it costs."
     arms = {f"MLP {k}": (STUDIES["hidden_layers"], k) for k in STUDIES["hidden_layers"].arms} | {"CNN": (STUDIES["models"], "CNN"), "hybrid": (STUDIES["models"], "hybrid")}
     arms |= {f"CNN {name}": (STUDIES["filters"], name) for name in list(STUDIES["filters"].arms)[1:]} | {"CNN, section 3": (STUDIES["best_cnn"], "section 3")}
@@ -330,10 +330,10 @@ def costs(
         results = list(only_results(study_records(study, known.full)).get(arm, {}).values())
         if not results: continue
         s, (numbers, multiply_adds) = summarise([100*r.scores.accuracy for r in results]), cost(study.arms[arm])
-        seconds = min((r.history.seconds*r.machine["threads"] for r in results if r.machine["device"] == "cpu"), default=None) # the others shared the machine more
-        rows.append(dict(name=name, kind=name.split()[0].strip(","), accuracy=s.mean, low=s.low, high=s.high, n=s.n, numbers=numbers, multiply_adds=multiply_adds, seconds=seconds))
+        seconds, precision = min(((r.history.seconds*r.machine["threads"], r.precision) for r in results if r.machine["device"] == "cpu"), default=(None, None)) # the others shared the machine more
+        rows.append(dict(name=name, kind=name.split()[0].strip(","), accuracy=s.mean, low=s.low, high=s.high, n=s.n, numbers=numbers, multiply_adds=multiply_adds, seconds=seconds, precision=precision))
     for m in json.loads(baselines_path().read_text())["methods"]:
-        rows.append(dict(name=m["name"], kind="scikit-learn", accuracy=100*m["accuracy"], low=math.nan, high=math.nan, n=1, numbers=m["numbers"], multiply_adds=m["multiply_adds"], seconds=m["training_seconds"]))
+        rows.append(dict(name=m["name"], kind="scikit-learn", accuracy=100*m["accuracy"], low=math.nan, high=math.nan, n=1, numbers=m["numbers"], multiply_adds=m["multiply_adds"], seconds=m["training_seconds"], precision=None))
     return rows
 
 def _label(ax, points):
@@ -380,10 +380,12 @@ def costs_html(
     rows, about = costs(known), json.loads(baselines_path().read_text())["about"]
     table = table_html(["", "Test accuracy (%)", "n", "Numbers stored", "Multiply-adds", "Training (core-seconds)"],
                        [[r["name"], f"{r['accuracy']:.2f}", r["n"], f"{r['numbers']:,}", f"{r['multiply_adds']:,}" if r["multiply_adds"] else "none", "–" if r["seconds"] is None else f"{r['seconds']:.0f}"] for r in rows])
+    trained = {precision: [r["name"] for r in rows if r["kind"] in ("CNN", "hybrid") and r["precision"] == precision] for precision in ("bfloat16", "float32")}
+    unlike = " Convolutions were computed in bfloat16 on processors that are made for it and in float32 on others, so these seconds do not compare: " + "; ".join(f"{precision} {', '.join(names)}" for precision, names in trained.items()) + "."
     caption = "MLP k has k hidden layers. Filled: mean and 95 % interval of three seeds or more; hollow: one run, or two. The grey line joins what nothing cheaper beats. The forest only compares, so it has no multiply-adds; the neighbours keep all images and learn nothing, so they have no training time."
     return (figure_html(plot_pareto(rows), "Accuracy against numbers stored, multiply-adds and core-seconds of training, for " + ", ".join(r["name"] for r in rows), caption) + table
             + _paragraph(f"scikit-learn {about['scikit_learn']}: {about['images']:,} training images, seed {about['seed']}, one run each, processor seconds of one core ({about['machine']['processor']}). "
-                         "Ours: wall time of training and validation × threads, of the fastest seed, as some shared the machine with others.", "source")
+                         "Ours: wall time of training and validation × threads, of the fastest seed, as some shared the machine with others." + unlike*all(trained.values()), "source")
             + "".join(missing_html(STUDIES[name], study_records(STUDIES[name], known.full)) for name in ("best_cnn", "models")))
 
 # %% ../nbs/05_report.ipynb #2c3594b3
