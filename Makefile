@@ -30,9 +30,11 @@ report: data ## train both networks on the data and write report/index.html (BUD
 	@$(bin)/fmnist_report --budget $(BUDGET) --seed $(SEED)
 
 # One thread each: two workers with two threads each on two cores would wait for one another.
+test: export OMP_NUM_THREADS = 1
+test: export OPENBLAS_NUM_THREADS = 1
 test: .venv/ready ## run every test: the notebooks' cells and tests/
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(bin)/nbdev_test --n_workers 2 --timing
-	$(bin)/python -m pytest -q tests
+	$(bin)/nbdev_test --n_workers 2 --timing
+	$(bin)/python -m pytest -q -n 2 --dist loadfile tests
 
 docs: .venv/ready ## render the site into _docs/, and README.md
 	@$(bin)/python .ci/docs.py
