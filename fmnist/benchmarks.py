@@ -12,7 +12,7 @@ import argparse, importlib.util, itertools, multiprocessing, os, platform, stati
 import numpy as np
 
 from .data import fashion_mnist, fashion_mnist_sample, mlp_batches, whole_number
-from .mlp import MLP, initial_params
+from .mlp import MLP, check, initial_params
 
 # %% ../nbs/06_benchmarks.ipynb #43657581
 NETWORKS = {"baseline": [256, 128, 64], "largest": [1024, 512, 256, 128, 64]}
@@ -20,6 +20,8 @@ NETWORKS = {"baseline": [256, 128, 64], "largest": [1024, 512, 256, 128, 64]}
 def _ours(data, hidden, batch_size):
     mlp = MLP(784, [*hidden, 10], ["gelu"]*len(hidden) + ["softmax"], dropout=0.01, learning_rate=0.05)
     source, totals = mlp_batches(data, batch_size)[0], [0, 0]
+    whole = len(source.labels)//batch_size*batch_size # the others have no smaller batches either
+    source.images, source.labels = source.images[:whole], source.labels[:whole]
     def forever():
         while True: yield from source
     batches = forever()
@@ -92,6 +94,7 @@ def measure(
     batches:int=10 # In a turn
 ) -> dict: # Name -> seconds for an epoch of 48,000 images
     "Median time of an epoch of each contender."
+    check(batch_size <= 0.8*len(data.train_labels), "batch_size", batch_size, f"at most the training images, four fifths of {len(data.train_labels):,}")
     steps = {name: CONTENDERS[name](data, hidden, batch_size) for name in contenders}
     set_threads(threads)
     times, number = {name: [] for name in steps}, 0

@@ -373,7 +373,7 @@ def fit(
                                     "history": history.to_dict(), "best": best, **{name: part.state_dict() for name, part in parts.items()}})
             if progress: print(history.epochs[-1], flush=True)
         model.load_state_dict(best)
-        return (history, evaluate(model, test_loader, dtype)) if test_loader else history
+        return history if test_loader is None else (history, evaluate(model, test_loader, dtype))
 
 # %% ../nbs/03_cnn.ipynb #f5cc7ddb
 def evaluate(

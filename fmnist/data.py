@@ -358,6 +358,8 @@ def plot_samples(
     per_class:int=3 # How many rows
 ): # The matplotlib figure
     "The first images of each class, one class a column: Figure 1 of the original report."
+    counts = np.bincount(labels, minlength=len(CLASSES))
+    if counts.min() < per_class: raise ValueError(f"there are {counts.min()} images of class {CLASSES[counts.argmin()]}, expected at least {per_class}")
     rows = np.stack([np.flatnonzero(labels == c)[:per_class] for c in range(len(CLASSES))], axis=1)
     return show_images(images[rows.ravel()], CLASSES, columns=len(CLASSES))
 

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from . import __version__
 from .data import FILES, FashionMNIST, _idx_header, atomic_write, cnn_batches, fashion_mnist, fashion_mnist_sample, mlp_batches, random_generator
 from .metrics import Epoch, History, Mistake, Scores, find_mistakes
 from .mlp import MLP, TrainingDiverged, patch
@@ -62,7 +63,8 @@ class Trial:
     data: str = data_name("full") # What `data_name` gives
 
     def __post_init__(self):
-        if self.epochs < 1: raise ValueError(f"epochs is {self.epochs}, expected at least 1")
+        for name in ("epochs", "images"):
+            if (number := getattr(self, name)) is not None and number < 1: raise ValueError(f"{name} is {number}, expected at least 1")
         for name in ("settings", "training"): object.__setattr__(self, name, json.loads(json.dumps(getattr(self, name)))) # as a file would give them back
 
     def to_dict(self) -> dict: # Ready for JSON
@@ -110,7 +112,7 @@ def _software():
     cpu = Path("/proc/cpuinfo")
     names = [line.split(":")[1].strip() for line in cpu.read_text().splitlines() if line.startswith("model name")] if cpu.exists() else []
     return {"processor": names[0] if names else platform.processor() or platform.machine(), "cores": os.cpu_count(),
-            "system": platform.system(), "python": platform.python_version(), **{name: version(name) for name in ("fmnist", "numpy", "torch")}, "commit": commit()}
+            "system": platform.system(), "python": platform.python_version(), "fmnist": __version__, **{name: version(name) for name in ("numpy", "torch")}, "commit": commit()}
 
 # %% ../nbs/04_experiments.ipynb #5003350b
 def _short(value):
@@ -594,6 +596,8 @@ def run_trials(
     "Run the trials that have no result yet, and add each to its study's file as it finishes."
     from tqdm import tqdm
     if getattr(multiprocessing.current_process(), "_inheriting", False): sys.exit(_UNGUARDED) # a worker on its way, whose script lacks the guard
+    for name in plan:
+        if not name or Path(name).name != name: raise ValueError(f"a study is called {name!r}, expected what can be a file's name")
     folder, wanted = Path(folder), {trial.digest: trial for trials in plan.values() for trial in trials}
     with lock_folder(folder):
         for path in folder.glob("*.jsonl"): set_aside_torn(path)

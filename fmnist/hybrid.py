@@ -42,6 +42,7 @@ class Head(nn.Module):
         mlp:MLP # One network with `library="torch"`; it is trained in place
     ):
         super().__init__()
+        check(type(mlp) is MLP, "the class of mlp", type(mlp).__name__, "MLP")
         check(mlp.config["library"] == "torch" and not mlp.many, "(library, seed) of mlp", (mlp.config["library"], mlp.config["seed"]), "torch and a single seed")
         self.mlp, self.dropout = mlp, mlp.dropout
         for name, value in mlp.params.items(): self.register_parameter(name, nn.Parameter(value))

@@ -47,7 +47,8 @@ def cross_entropy(
     probabilities:np.ndarray # (n, classes), each row sums to 1
 ) -> float: # In nats; ln 10 = 2.30 is guessing among ten classes
     "The mean of -ln(probability of the true class)."
-    p = probabilities[np.arange(len(labels)), labels]
+    p = probabilities[np.arange(len(labels)), np.asarray(labels).astype(np.int64)] # True and 1.0 are class 1, too
+    p = p.astype(np.result_type(p, np.float32))
     return float(-np.log(np.maximum(p, np.finfo(p.dtype).tiny)).mean(dtype=np.float64))
 
 # %% ../nbs/01_metrics.ipynb #94834e71

@@ -95,7 +95,7 @@ def gelu_exact(
 def _gelu_constants(dtype):
     c, k = math.sqrt(8/math.pi), 0.044715
     values = 0.5*c*k, 0.5*c, 3*c*k, c, 0.5, 1.0
-    return [np.array(v, dtype) for v in values] if isinstance(dtype, np.dtype) else values
+    return [np.array(v, dtype) for v in values] if isinstance(dtype, np.dtype) and dtype.kind == "f" else values
 
 def gelu(
     z # Array of any shape
@@ -277,6 +277,14 @@ def _place(self:MLP):
     self.dtype, self.device = getattr(self.xp, self.config["dtype"]), self.config["device"]
 
 @patch
+def __getstate__(self:MLP): return self.__dict__ | {"xp": None} # modules cannot be copied, nor pickled
+
+@patch
+def __setstate__(self:MLP, state):
+    self.__dict__ |= state
+    self.xp = importlib.import_module("array_api_compat." + self.config["library"])
+
+@patch
 def _array(self:MLP, value, dtype=None):
     dtype = dtype or self.dtype
     if self.config["library"] == "numpy" and isinstance(value, np.ndarray) and value.dtype == dtype: return value
@@ -344,7 +352,11 @@ def _drop(self:MLP, a, slope):
 def _ones(xp, m, dtype, device): return xp.ones(m, dtype=dtype, device=device)
 
 @patch
+def _check_forward(self:MLP): check(bool(self.cache), "the last forward", "without training=True", "forward(x, training=True) before backward")
+
+@patch
 def _gradients(self:MLP, labels, input_gradient, factor=1.0):
+    self._check_forward()
     self.y, m = self._target(labels), self.log_p.shape[-2]
     dz, ones = (self.p - self.y)*(factor/m), _ones(self.xp, m, self.dtype, self.device)
     for i in reversed(range(len(self.layers))):
@@ -368,7 +380,6 @@ def backward(self:MLP,
 # %% ../nbs/02_mlp.ipynb #55340de6
 @patch
 def _target(self:MLP, labels):
-    check(bool(self.cache), "the last forward", "without training=True", "forward(x, training=True) before backward")
     xp, shape = self.xp, self.log_p.shape
     if type(labels) is not np.ndarray or xp is not array_api_numpy: labels = xp.asarray(labels, device=self.device)
     if tuple(labels.shape) in (tuple(shape[-2:]), tuple(shape)) and xp.isdtype(labels.dtype, "real floating"): # distributions; `(m,)` are classes
@@ -419,7 +430,7 @@ def check_gradients(
     for name, values in {**mlp.params, "x": x}.items():
         q = _quotients(loss, values, epsilon)
         g = np.asarray(grads["d" + name])
-        errors[name] = float(np.linalg.norm(g - q)/(np.linalg.norm(g) + np.linalg.norm(q)))
+        errors[name] = float(np.linalg.norm(g - q)/(np.linalg.norm(g) + np.linalg.norm(q) or 1))
     return errors
 
 # %% ../nbs/02_mlp.ipynb #6d10f397
@@ -460,7 +471,7 @@ def _train_epoch(self:MLP, batches):
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"): loss, right = np.reshape(self.step(x, labels), (2, -1))
         if not np.isfinite(loss).all(): self._diverged(loss, f"batch {j + 1}")
         totals, count = totals + np.stack([loss*x.shape[-2], right]), count + x.shape[-2]
-    check(count > 0, "train_batches", batches, "at least one batch")
+    check(count > 0, "the number of batches in train_batches", 0, "at least one")
     return totals/count
 
 @patch
@@ -479,10 +490,9 @@ def _validate(self:MLP, batches):
     for x, labels in batches:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             self.forward(x)
-            self.cache = [[]]
             loss, right = np.reshape(self._judge(self._target(labels)), (2, -1))
         totals, count = totals + np.stack([loss*x.shape[-2], right]), count + x.shape[-2]
-    check(count > 0, "val_batches", batches, "at least one batch")
+    check(count > 0, "the number of batches in val_batches", 0, "at least one")
     return totals/count
 
 # %% ../nbs/02_mlp.ipynb #4027f3ba
@@ -514,7 +524,9 @@ def train(self:MLP,
 ): # `History`, or a list of one for each network
     "Train, and return the record of all epochs so far; `TrainingDiverged` if the loss explodes."
     check(_whole(epochs, 0), "epochs", epochs, "a whole number of at least 0")
-    self.began, self.goal = self.epoch, self.epoch + epochs
+    for name, batches in (("train_batches", train_batches), ("val_batches", val_batches)):
+        if hasattr(batches, "__len__"): check(len(batches) > 0, f"the number of batches in {name}", 0, "at least one")
+    self.began, self.goal, self.training = self.epoch, self.epoch + epochs, self._settings(train_batches, epochs)
     if checkpoint and Path(checkpoint).exists(): self._resume(checkpoint)
     while self.epoch < self.goal:
         before, started = self.state(), time.perf_counter()
@@ -528,6 +540,11 @@ def train(self:MLP,
         self._record(trained, valid, time.perf_counter() - started, verbose)
         if checkpoint: self.save(checkpoint)
     return self.history
+
+@patch
+def _settings(self:MLP, train_batches, epochs):
+    "What must be the same when training goes on: the batches, as far as they say what they are."
+    return {name: getattr(train_batches, name, None) for name in ("batch_size", "seed")}
 
 # %% ../nbs/02_mlp.ipynb #7eb23c89
 @patch
@@ -586,7 +603,7 @@ def save(self:MLP,
     "Write the network and its records."
     arrays:dict = {name: np.asarray(value.cpu() if hasattr(value, "cpu") else value) for name, value in self.state().items()}
     records = [History(tuple(record)).to_dict() for record in self.records]
-    text = json.dumps(dict(kind=type(self).__name__, config=self.config, records=records, began=getattr(self, "began", 0)), default=np.generic.item)
+    text = json.dumps(dict(kind=type(self).__name__, config=self.config, records=records, began=getattr(self, "began", 0), training=getattr(self, "training", None)), default=np.generic.item)
     with atomic_write(path) as file: np.savez(file, about=np.array(text), **arrays)
 
 # %% ../nbs/02_mlp.ipynb #952f8a11
@@ -613,8 +630,12 @@ def _resume(self:MLP, path):
     place = ("library", "device")
     mine, theirs = ({k: v for k, v in config.items() if k not in place} for config in (json.loads(json.dumps(self.config, default=np.generic.item)), about["config"]))
     check(mine == theirs, f"the network of {path}", {k: v for k, v in theirs.items() if mine.get(k) != v}, "the same arguments as this one's")
-    check(len(about["records"][0]) >= self.epoch, "the epochs of this network", self.epoch, f"at most the {len(about['records'][0])} of {path}, which would replace it: name another checkpoint")
+    epochs = len(about["records"][0]["epochs"])
+    check(epochs >= self.epoch, "the epochs of this network", self.epoch, f"at most the {epochs} of {path}, which would replace it: name another checkpoint")
+    mine, theirs = json.loads(json.dumps(self.training, default=np.generic.item)), about.get("training") or {} # older files do not say
+    check(not (unlike := {k: v for k, v in theirs.items() if mine.get(k) != v}), f"the training of {path}", unlike, f"{ {k: mine.get(k) for k in unlike} }, as in this call")
     self.goal += about["began"] - self.began
+    check(epochs <= self.goal, f"the epochs of {path}", epochs, f"at most the {self.goal} asked for")
     self.began = about["began"]
     self._restore(about, arrays)
 
@@ -640,7 +661,7 @@ class ReplicaBatches:
     ):
         sizes = [(len(part), len(part.labels)) for part in parts]
         check(len(set(sizes)) == 1, "the sizes of parts (batches, images)", sizes, "equal ones")
-        self.parts = list(parts)
+        self.parts, self.batch_size, self.seed = list(parts), parts[0].batch_size, [part.seed for part in parts] # which checkpoints compare
 
     def __len__(self): return len(self.parts[0])
     def __iter__(self): return self._stacked(map(iter, self.parts))

@@ -215,6 +215,7 @@ def backward(self:ModernMLP,
     input_gradient:bool=True # Likewise
 ) -> dict: # dW0, db0, dW1, ..., dg0, ... as the parameters; dx as x
     "Gradients of the loss of the last `forward(x, training=True)`."
+    self._check_forward()
     xp, self.y, grads = self.xp, self._target(labels), {}
     dz = (xp.exp(self.log_p) - self.y)/self.log_p.shape[-2]
     for i in reversed(range(len(self.layers))):
@@ -231,8 +232,9 @@ def backward(self:ModernMLP,
 # %% ../nbs/02b_recipes.ipynb #9722cd1a
 @patch
 def rate(self:ModernMLP) -> float: # Learning rate of the next step
-    "The scheduled learning rate."
-    done = (self.epoch - self.began + self.batch/self.steps)/max(self.goal - self.began, 1)
+    "The scheduled learning rate; without `train` there is no schedule."
+    if self.goal == self.began: return self.learning_rate
+    done = (self.epoch - self.began + self.batch/self.steps)/(self.goal - self.began)
     return self.learning_rate*SCHEDULES[self.schedule](min(done, 1.0))
 
 # %% ../nbs/02b_recipes.ipynb #b31a1d4c
@@ -291,7 +293,10 @@ def _learn(self:ModernMLP, labels): self.update_params(self.backward(labels, inp
 # %% ../nbs/02b_recipes.ipynb #77357797
 @patch
 def _soft(self:ModernMLP, labels):
-    y = self._array(np.eye(self.layers[-1])[np.asarray(labels.cpu() if hasattr(labels, "cpu") else labels)])
+    labels, n = np.asarray(labels.cpu() if hasattr(labels, "cpu") else labels), self.layers[-1]
+    whole = labels.astype(np.int64)
+    if ((whole != labels) | (whole < 0) | (whole >= n)).any(): check(False, "the range of labels", (float(labels.min()), float(labels.max())), f"whole numbers within 0 to {n - 1}")
+    y = self._array(np.eye(n)[whole])
     return y*(1 - self.label_smoothing) + self.label_smoothing/self.layers[-1]
 
 # %% ../nbs/02b_recipes.ipynb #333afe61
@@ -362,6 +367,10 @@ def train(self:ModernMLP,
     "Train along the schedule."
     self.steps = len(train_batches)
     return MLP.train(self, train_batches, *args, **options)
+
+@patch
+def _settings(self:ModernMLP, train_batches, epochs): # a schedule also depends on its length
+    return MLP._settings(self, train_batches, epochs) | ({"epochs": epochs} if self.schedule != "constant" else {})
 
 # %% ../nbs/02b_recipes.ipynb #7abd0c04
 _PLAIN:dict = dict(initialization="he", learning_rate=0.1)
@@ -448,7 +457,7 @@ def train_recipe(
     sizes:dict = dict(batch_size=recipe["batch_size"], valid_fraction=valid_fraction)
     *batches, test_batches = replica_batches(data, seed, **sizes) if many else mlp_batches(data, seed=seed, **sizes)
     mlp = ModernMLP(784, seed=seed, **recipe["network"], **options)
-    mlp.train(*batches, epochs=epochs or recipe["epochs"], verbose=verbose)
+    mlp.train(*batches, epochs=recipe["epochs"] if epochs is None else epochs, verbose=verbose)
     return mlp, test_batches
 
 # %% ../nbs/02b_recipes.ipynb #7228e6d4

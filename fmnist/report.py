@@ -11,13 +11,14 @@ __all__ = ['ENOUGH', 'Known', 'only_results', 'short_runs', 'half_width', 'figur
 # %% ../nbs/05_report.ipynb #d482c23a
 import base64, html, json, math, shlex, sys
 from dataclasses import replace
-from importlib.metadata import metadata
+from importlib.metadata import PackageNotFoundError, metadata
 from importlib.resources import files
 from itertools import cycle
 from pathlib import Path
 
 import numpy as np
 
+from . import __version__
 from .claims import MARGIN, VERDICTS, by_network, corrections, cost, judge, plot_forest, png, study_records
 from .data import FashionMNIST, atomic_write, fashion_mnist, fashion_mnist_sample, flatten_images, plot_samples
 from .experiments import Result, is_final, published_folder, read_records
@@ -366,7 +367,7 @@ def plot_pareto(
         for row in of:
             colour, marker = looks[row["kind"]]
             if row["n"] >= ENOUGH: ax.plot([row[price]]*2, [row["low"], row["high"]], color=colour, linewidth=1.5)
-            ax.plot(row[price], row["accuracy"], marker, color=colour if row["n"] >= ENOUGH else "white", markeredgecolor=colour, markersize=6)
+            ax.plot(row[price], row["accuracy"], marker, markerfacecolor=colour if row["n"] >= ENOUGH else "none", markeredgecolor=colour, markersize=6)
         ax.set(xscale="log", xlabel=label, ylabel="test accuracy (%)")
         ax.margins(x=0.2, y=0.15)
     for ax, price in zip(axes, prices):
@@ -485,9 +486,10 @@ def _page(title, sections):
 
 def _footer():
     "Which program made the page, and where it is found."
-    about = metadata("fmnist")
-    source = next(url for name, url in (entry.split(", ") for entry in about.get_all("Project-URL") or []) if name == "Source")
-    return f"<footer><p>Made with fmnist {about['Version']}, {html.escape(source.partition('://')[2])}</p></footer>"
+    try: entries = metadata("fmnist").get_all("Project-URL") or []
+    except PackageNotFoundError: entries = [] # a checkout that is not installed, only on the path
+    source = "".join(f", {html.escape(url.partition('://')[2])}" for name, url in (entry.split(", ") for entry in entries) if name == "Source")
+    return f"<footer><p>Made with fmnist {__version__}{source}</p></footer>"
 
 
 # %% ../nbs/05_report.ipynb #f9da9bbe
@@ -507,7 +509,7 @@ def _intro(results, judgements):
     return "".join(map(_paragraph, (text, found, own)))
 
 _METHOD = """The MLP has hidden layers of 256, 128 and 64 units (the original's Table 2) and learns by plain gradient descent in batches of 64; the CNN has five convolutions with AlexNet's channels and learns with Adam (section 7.2.2).
-A study changes one setting (those of the kernels and of the best CNN more than one). A seed decides split, order, first weights and dropout. Arms are compared over the seeds that both have, so a difference need not be that of the two means where one arm has more; an arm of one seed is shown and not judged. A fifth of the training images is kept for validation. The MLP is tested as it is after its last epoch, the CNN at its epoch with the lowest validation loss, each on the test images, once.
+A study changes one setting (those of the kernels and of the best CNN more than one). A seed decides split, order, first weights and dropout. Arms are compared over the seeds that both have, so a difference need not be that of the two means where one arm has more; an arm of one or two seeds is shown and not judged. A fifth of the training images is kept for validation. The MLP is tested as it is after its last epoch, the CNN at its epoch with the lowest validation loss, each on the test images, once.
 Tables give the mean over the seeds ± the standard deviation between them; intervals of a mean are Student's over the seeds; differences are paired by seed, with a BCa bootstrap interval and an exact sign-flip test (where seeds are too few for it, Student's interval and test, which take the differences for normally distributed), and Holm's correction within each study: of studies in which nothing helps, at most one in twenty makes a false claim. An interval is not corrected, and with ten seeds BCa is a little too narrow: it may leave out 0 beside “no difference shown”."""
 
 _LIMITS = """The original names neither the width of its random weights (we take a standard deviation of 0.1), nor its seeds; nor, for the CNN, the batch size (64 here), the rate of dropout (0.2), weight decay (0.0001), the padding and places of pooling, or the bounds of its random weights (± 0.05). The kernel sizes and filters of Figures 6 to 8 stand in pictures only, which our copy lacks, so those arms are our choice, and the bars of Figures 5 to 9 have no numbers but those shown here.

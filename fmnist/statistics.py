@@ -22,12 +22,18 @@ class Summary(NamedTuple):
     low: float # Lower end of the 95 % interval of the mean; nan for a single value
     high: float # Its upper end
 
+def _finite(values):
+    "Numbers as an array; a `ValueError` if one is none."
+    x = np.asarray(values, float)
+    if not np.isfinite(x).all(): raise ValueError(f"value {np.isfinite(x).argmin()} is {x[np.isfinite(x).argmin()]}: leave failed runs out, or give them a number")
+    return x
+
 def summarise(
     values # (n,) numbers, one for each seed, at least one
 ) -> Summary: # n, mean, standard deviation, 95 % interval
     "Mean and spread, with Student's interval for the mean."
     from scipy import stats
-    x = np.asarray(values, float)
+    x = _finite(values)
     if x.ndim != 1 or not len(x): raise ValueError(f"values have shape {x.shape}, expected one number or more in a row")
     if len(x) == 1: return Summary(1, float(x[0]), math.nan, math.nan, math.nan)
     mean, std = x.mean(), x.std(ddof=1)
@@ -42,7 +48,7 @@ def sign_flip(
 ) -> float: # p, from 2^(1 - n) to 1
     "How often flipping signs at random gives a mean at least as far from zero (two-sided)."
     from scipy import stats
-    d = np.asarray(differences, float)
+    d = _finite(differences)
     if len(d) < 2 or not d.any(): return 1.0 # nothing to flip, or no difference at all
     mean = lambda x, y, axis: np.mean(x - y, axis=axis)
     test = stats.permutation_test((d, np.zeros_like(d)), mean, permutation_type="samples", vectorized=True,
@@ -55,7 +61,7 @@ def bca(
 ) -> tuple[float, float]: # Low and high; nan for fewer than two
     "95 % BCa bootstrap interval of the mean."
     from scipy import stats
-    d = np.asarray(differences, float)
+    d = _finite(differences)
     if len(d) < 2: return math.nan, math.nan
     if np.ptp(d) == 0: return float(d[0]), float(d[0])
     interval = stats.bootstrap((d,), np.mean, n_resamples=9999, method="BCa", random_state=np.random.default_rng(0)).confidence_interval
@@ -78,7 +84,7 @@ def paired(
 ) -> tuple[float, float, float]: # Low and high end of the mean's 95 % interval (nan for fewer than two), and p
     "BCa interval and exact test; Student's where there are too few seeds for that."
     from scipy import stats
-    d = np.round(np.asarray(differences, float), 9) # differences that are equal must not differ in the last bit
+    d = np.round(_finite(differences), 9) # differences that are equal must not differ in the last bit
     if is_exact(len(d), comparisons) or len(d) < 2 or np.ptp(d) == 0: return *bca(d), sign_flip(d)
     test = stats.ttest_1samp(d, 0)
     low, high = test.confidence_interval()

@@ -1,8 +1,10 @@
 "The package as Python meets it: what an import loads, that it is quiet, and which commands there are."
 import importlib
+import json
 import subprocess
 import sys
 from configparser import ConfigParser
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,14 @@ def test_the_package_lists_its_commands():
     assert sorted(listed) == sorted(names) and all(what.endswith(".") for what in listed.values()), said
     quick = "import runpy, sys; runpy.run_module('fmnist', run_name='__main__'); print('numpy' in sys.modules)"
     assert python("-c", quick).endswith("False\n")
+
+
+def test_the_commands_page_shows_what_they_say(monkeypatch, capsys):
+    "Options changed? `nbs/07_commands.ipynb` must be run again."
+    monkeypatch.setenv("COLUMNS", "110")
+    for script in distribution("fmnist").entry_points.select(group="console_scripts"):
+        with pytest.raises(SystemExit): script.load()(["--help"])
+    notebook = json.loads((ROOT / "nbs" / "07_commands.ipynb").read_text(encoding="utf-8"))
+    shown = "".join("".join(output["text"]) for cell in notebook["cells"] if "--help" in "".join(cell["source"]) for output in cell.get("outputs", []))
+    words = lambda text: " ".join(text.split())  # Python's versions break lines elsewhere
+    assert words(capsys.readouterr().out) == words(shown)
