@@ -41,6 +41,20 @@ def test_missing_data_are_a_sentence(module, words, monkeypatch):
         getattr(module, words[0])(words[1:])
 
 
+def test_bench_says_what_it_needs(monkeypatch):
+    from fmnist import benchmarks
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(SystemExit, match="--device cuda needs a GPU"): benchmarks.fmnist_bench(["cnn", "--device", "cuda"])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match=r"needs sklearn and threadpoolctl: pip install 'fmnist\[bench\]'"): benchmarks.fmnist_bench(["mlp"])
+
+
+def test_an_address_that_is_none_is_a_sentence(tmp_path):
+    from fmnist.studies import fmnist_run
+    with pytest.raises(SystemExit, match="expected an address like tcp://host:8786"):
+        fmnist_run(["dropout", "--budget", "smoke", "--scheduler", "nowhere://", "--folder", str(tmp_path)])
+
+
 def test_every_module_can_be_the_first_and_is_quiet():
     again = "for old in [m for m in sys.modules if m.split('.')[0] == 'fmnist']: del sys.modules[old]"
     code = "\n".join(["import sys", *(f"import {module}\n{again}" for module in MODULES)])
