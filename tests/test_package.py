@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from configparser import ConfigParser
-from importlib.metadata import distribution
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
@@ -53,6 +53,16 @@ def test_an_address_that_is_none_is_a_sentence(tmp_path):
     from fmnist.studies import fmnist_run
     with pytest.raises(SystemExit, match="expected an address like tcp://host:8786"):
         fmnist_run(["dropout", "--budget", "smoke", "--scheduler", "nowhere://", "--folder", str(tmp_path)])
+
+
+def test_a_checkout_need_not_be_installed(monkeypatch):
+    "Only on the path, as after `git clone` on Kaggle: results and report can do without what pip wrote down."
+    from fmnist import __version__, experiments, report
+    def unknown(name): raise PackageNotFoundError(name)
+    assert experiments._software()["fmnist"] == __version__
+    assert report._footer().startswith(f"<footer><p>Made with fmnist {__version__}, ")
+    monkeypatch.setattr(report, "metadata", unknown)
+    assert report._footer() == f"<footer><p>Made with fmnist {__version__}</p></footer>"
 
 
 def test_every_module_can_be_the_first_and_is_quiet():
