@@ -282,7 +282,7 @@ def __getstate__(self:MLP): return self.__dict__ | {"xp": None} # modules cannot
 @patch
 def __setstate__(self:MLP, state):
     self.__dict__ |= state
-    self.xp = importlib.import_module("array_api_compat." + self.config["library"])
+    self._place()
 
 @patch
 def _array(self:MLP, value, dtype=None):
