@@ -364,6 +364,8 @@ def fit(
             train_scores = train(model, train_loader, criterion, optimizer, epoch, dtype, progress, scheduler, scaler)
             valid_scores = validate(model, val_loader, criterion, dtype)
             if not math.isfinite(train_scores[0] + valid_scores[0]):
+                for name, loader in (("train_loader", train_loader), ("val_loader", val_loader)):
+                    if not all(x.isfinite().all() for x, _ in loader): raise ValueError(f"{name} has images that are not finite; nothing can be learned from them")
                 error:Any = FloatingPointError(f"the loss is no longer finite in epoch {epoch}: lower learning_rate, which is {learning_rate}")
                 error.history = history
                 raise error

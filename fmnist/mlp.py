@@ -469,15 +469,17 @@ def _train_epoch(self:MLP, batches):
     self.start_epoch(number)
     for j, (x, labels) in enumerate(batches.epoch(number) if hasattr(batches, "epoch") else batches):
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"): loss, right = np.reshape(self.step(x, labels), (2, -1))
-        if not np.isfinite(loss).all(): self._diverged(loss, f"batch {j + 1}")
+        if not np.isfinite(loss).all(): self._diverged(x, loss, f"batch {j + 1}")
         totals, count = totals + np.stack([loss*x.shape[-2], right]), count + x.shape[-2]
     check(count > 0, "the number of batches in train_batches", 0, "at least one")
     return totals/count
 
 @patch
-def _diverged(self:MLP, loss, where):
-    "Raise, for losses of which at least one is no finite number."
-    finite = np.isfinite(loss)
+def _diverged(self:MLP, x, loss, where):
+    "Raise, for a batch and its losses, of which at least one is no finite number."
+    x, finite = self._array(x), np.isfinite(loss)
+    bad = x[~self.xp.isfinite(x)]
+    if len(bad): check(False, f"an input in epoch {self.epoch + 1}, {where}", float(bad[0]), "finite numbers")
     who = f" (seed {self.seeds[int(finite.argmin())]})" if self.many else ""
     raise TrainingDiverged(f"the loss became {loss[~finite][0]} in epoch {self.epoch + 1}, {where}{who}: lower "
         f"learning_rate ({self.learning_rate}) or random_scale ({self.config['random_scale']}); the parameters are those after epoch {self.epoch}")
@@ -491,6 +493,7 @@ def _validate(self:MLP, batches):
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             self.forward(x)
             loss, right = np.reshape(self._judge(self._target(labels)), (2, -1))
+        if not np.isfinite(loss).all(): self._diverged(x, loss, "validation") # what the last step did shows only here
         totals, count = totals + np.stack([loss*x.shape[-2], right]), count + x.shape[-2]
     check(count > 0, "the number of batches in val_batches", 0, "at least one")
     return totals/count
@@ -532,7 +535,6 @@ def train(self:MLP,
         before, started = self.state(), time.perf_counter()
         try:
             trained, valid = self._train_epoch(train_batches), self._validate(val_batches)
-            if not np.isfinite(valid[0]).all(): self._diverged(valid[0], "validation") # what the last step did shows only here
         except BaseException as error:
             self.set_state(before)
             if isinstance(error, TrainingDiverged): error.history = self.history
