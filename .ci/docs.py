@@ -243,6 +243,8 @@ def build_site(config, readme):
 
 def main(what="all", folder="_docs"):
     "Build all, or README.md or the site alone; the project changes only once everything went well."
+    if what not in ("all", "readme", "site"):
+        sys.exit(__doc__)
     target = ROOT / folder
     if what == "site" and target.exists():
         sys.exit(f"{folder} is there already: name a folder that is not")

@@ -24,7 +24,7 @@ from packaging.metadata import Metadata
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 5_000_000  # bytes of the wheel
 FIELDS = "version summary description description_content_type author author_email license_expression license_files keywords classifiers project_urls requires_python requires_dist"
-BESIDE = {"CHANGELOG.md", "LICENSE", "MANIFEST.in", "PKG-INFO", "README.md", "settings.ini", "setup.cfg", "setup.py"}  # the package, in the source archive
+BESIDE = {"CHANGELOG.md", "LICENSE", "MANIFEST.in", "PKG-INFO", "README.md", "pyproject.toml", "settings.ini", "setup.cfg", "setup.py"}  # the package, in the source archive
 settings = configparser.ConfigParser(delimiters=["="])
 settings.read(ROOT / "settings.ini", encoding="utf-8")
 NAME = settings["DEFAULT"]["lib_name"]
@@ -64,15 +64,16 @@ def tracked():
     return [path for path in run("git", "ls-files", "-z", cwd=ROOT).split("\0") if path and (ROOT / path).exists()]
 
 
-def build():
-    "Wheel and source archive of the tracked files, in dist/."
+def build(out):
+    "Wheel and source archive of the tracked files, in the folder `out`, which is replaced."
     with tempfile.TemporaryDirectory() as folder:
         for path in tracked():
             (Path(folder) / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / path, Path(folder) / path)
-        shutil.rmtree(ROOT / "dist", ignore_errors=True)
-        run(sys.executable, "-m", "build", "--outdir", ROOT / "dist", folder)
-    return next((ROOT / "dist").glob("*.whl")), next((ROOT / "dist").glob("*.tar.gz"))
+        if out.exists():
+            shutil.rmtree(out)
+        run(sys.executable, "-m", "build", "--outdir", out, folder)
+    return next(out.glob("*.whl")), next(out.glob("*.tar.gz"))
 
 
 def wrong_contents(wheel, source):
@@ -134,7 +135,7 @@ if __name__ == "__main__":
     parser.add_argument("--fresh", choices=["lowest", "newest"], help="install the requirements too, in these versions")
     options = parser.parse_args()
     os.environ.pop("PYTHONPATH", None)  # it could name this folder
-    archives = build()
+    archives = build(ROOT / "dist")
     if problems := [*wrong_contents(*archives), *wrong_metadata(archives[0])]:
         sys.exit("\n".join(problems))
     for archive in archives:

@@ -131,7 +131,7 @@ def prepare(data, work):
     "All that runs share, below `work`; what `inside` must know of it."
     make_environment(work / "env")
     table, mirror = make_data(data, work)
-    wheel = build()[0]
+    wheel = build(work / "dist")[0]
     for surroundings, (_, _, place) in SURROUNDINGS.items():
         if place:
             target = work / surroundings / place.format(wheel.name)

@@ -96,7 +96,7 @@ def test_debian_package_without_root(monkeypatch, tmp_path):
     tools.mkdir()
     (tools / "apt-get").write_text('#!/bin/sh\n[ "$*" = "download dataset-fashion-mnist" ] && : > dataset.deb\n')
     (tools / "dpkg-deb").write_text(
-        f'#!/bin/sh\n[ "$1" = -x ] && [ -f "$2" ] && mkdir -p "$3{fmnist.data._DEBIAN}" && cp {sample}/*.gz "$3{fmnist.data._DEBIAN}"\n'
+        f'#!/bin/sh\n[ "$1" = -x ] && [ -f "$2" ] && mkdir -p "$3{fmnist.data._DEBIAN}" && cp "{sample}"/*.gz "$3{fmnist.data._DEBIAN}"\n'
     )
     for tool in tools.iterdir():
         tool.chmod(0o755)

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def project(tmp_path):
     "Just what the rule for .venv needs."
-    for name in ("Makefile", "settings.ini", "setup.py"):
+    for name in ("Makefile", "settings.ini", "setup.py", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / ".ci").mkdir()
     shutil.copy(ROOT / ".ci" / "constraints.txt", tmp_path / ".ci")
@@ -20,8 +20,8 @@ def project(tmp_path):
 
 
 def make(project, *words):
-    ours = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "CONSTRAINTS", "PYTHON", "BUDGET", "SEED"}  # these tests run under make
-    alone = {name: value for name, value in os.environ.items() if name not in ours}
+    ours = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "CONSTRAINTS", "PYTHON", "BUDGET", "SEED", "LANGUAGE"}  # these tests run under make
+    alone = {name: value for name, value in os.environ.items() if name not in ours} | {"LC_ALL": "C"}  # make speaks English
     return subprocess.run(["make", *words], cwd=project, capture_output=True, text=True, env=alone)
 
 
@@ -67,6 +67,6 @@ def test_clean_keeps_results(project):
         (project / path).parent.mkdir(parents=True, exist_ok=True)
         (project / path).touch()
     assert make(project, "clean").returncode == 0
-    assert sorted(path.name for path in project.iterdir()) == [".ci", "Makefile", "fmnist", "runs", "settings.ini", "setup.py"]
+    assert sorted(path.name for path in project.iterdir()) == [".ci", "Makefile", "fmnist", "pyproject.toml", "runs", "settings.ini", "setup.py"]
     assert not list((project / "fmnist").iterdir())
     assert (project / "runs" / "a" / "results.jsonl").exists() and not list((project / "runs" / "a b").iterdir())

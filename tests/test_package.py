@@ -59,7 +59,12 @@ def test_a_checkout_need_not_be_installed(monkeypatch):
     "Only on the path, as after `git clone` on Kaggle: results and report can do without what pip wrote down."
     from fmnist import __version__, experiments, report
     def unknown(name): raise PackageNotFoundError(name)
-    assert experiments._software()["fmnist"] == __version__
+    real = experiments.version
+    monkeypatch.setattr(experiments, "version", lambda name: unknown(name) if name == "fmnist" else real(name))
+    monkeypatch.setattr(experiments, "distribution", unknown)
+    assert experiments._software.__wrapped__()["fmnist"] == __version__  # what the cache would give was found with the real ones
+    monkeypatch.setattr(experiments, "files", lambda name: Path("/nowhere") / name)
+    assert experiments.commit.__wrapped__() is None
     assert report._footer().startswith(f"<footer><p>Made with fmnist {__version__}, ")
     monkeypatch.setattr(report, "metadata", unknown)
     assert report._footer() == f"<footer><p>Made with fmnist {__version__}</p></footer>"

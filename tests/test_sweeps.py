@@ -71,8 +71,23 @@ def until(condition, what, seconds=120):
         time.sleep(0.002)
 
 
+STARTED = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_runs_on():
+    "Whatever a test has started ends with it, also if it fails or is interrupted; a driver's workers leave with it."
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        process.kill()
+        process.wait()
+
+
 def start(*command, **more):
-    return subprocess.Popen([sys.executable, *map(str, command)], env=ENVIRONMENT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
+    process = subprocess.Popen([sys.executable, *map(str, command)], env=ENVIRONMENT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
+    STARTED.append(process)
+    return process
 
 
 def start_driver(tmp_path, folder, number, epochs=1):
@@ -207,10 +222,7 @@ def cluster(tmp_path):
     until(lambda: file.exists() and file.read_text().endswith("}"), "the scheduler")
     for _ in range(2):
         processes.append(start("-m", "distributed.cli.dask_worker", "--scheduler-file", file, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", tmp_path, cwd=tmp_path))
-    yield json.loads(file.read_text())["address"], processes
-    for process in processes:
-        process.kill()
-        process.wait()
+    return json.loads(file.read_text())["address"], processes
 
 
 def test_dask_worker_killed_in_mid_sweep(cluster, tmp_path):
