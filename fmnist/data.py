@@ -343,7 +343,7 @@ def show_images(
     columns:int=10, # Images in a row
     size:float=0.56 # Width of one image, inches
 ): # The matplotlib figure
-    "A grid of grey images, dark on white as in the original report."
+    "A grid of grey images, dark on white."
     import matplotlib.pyplot as plt
     rows = -(-len(images)//columns)
     fig, axes = plt.subplots(rows, columns, figsize=(columns*size, rows*(size + 0.15*max((title.count(chr(10)) + 1 for title in titles), default=0))), squeeze=False, layout="constrained")
@@ -357,7 +357,7 @@ def plot_samples(
     labels:np.ndarray, # (n,)
     per_class:int=3 # How many rows
 ): # The matplotlib figure
-    "The first images of each class, one class a column: Figure 1 of the original report."
+    "The first images of each class, one class a column."
     counts = np.bincount(labels, minlength=len(CLASSES))
     if counts.min() < per_class: raise ValueError(f"there are {counts.min()} images of class {CLASSES[counts.argmin()]}, expected at least {per_class}")
     rows = np.stack([np.flatnonzero(labels == c)[:per_class] for c in range(len(CLASSES))], axis=1)

@@ -186,7 +186,7 @@ def plot_study(
         if name in original: ax.plot(original[name], row, "D", color="white", markeredgecolor=theirs, markeredgewidth=1.8, markersize=6, zorder=4)
     ax.set(yticks=range(len(values)), yticklabels=[f"{name}  (n = {len(of)}" + f", {len(arms[name]) - len(of)} failed"*(len(arms[name]) > len(of)) + ")" for name, of in values.items()], xlabel="test accuracy (%)", ylim=(len(values) - 0.5, -0.5))
     handles = [plt.Line2D([], [], **style) for style in (dict(marker=".", color="0.55", linestyle="", label="one seed"), dict(marker="o", color=ours, label="mean, 95 % interval"),
-               dict(marker="D", color="white", markeredgecolor=theirs, markeredgewidth=1.8, linestyle="", label="original, one run"))]
+               dict(marker="D", color="white", markeredgecolor=theirs, markeredgewidth=1.8, linestyle="", label="original"))]
     fig.legend(handles=handles[:2 + bool(original)], loc="outside lower center", ncols=3, fontsize=8, frameon=False, handletextpad=0.3, columnspacing=1)
     return fig
 
@@ -497,7 +497,7 @@ def _intro(results, judgements):
     "What the page is, and what its numbers can and cannot say."
     epochs = " and ".join(f"the {r.trial.model.upper()} for {len(r.history.epochs)} epoch{'s'*(len(r.history.epochs) > 1)}" for r in results)
     text = (f"Ten kinds of clothes, 28 × 28 grey pixels each: which is it? A multi-layer perceptron (MLP) whose every gradient is derived by hand, and a convolutional network (CNN), answer on Fashion-MNIST. "
-            "This project started from a student report that trained both with many settings, once each, and drew conclusions. Here its tables and figures are made again, with several seeds for each setting, and its claims are tested.")
+            "This project started from a student report that trained both with many settings, gave one number for each, and drew conclusions. Here its tables and figures are made again, with several seeds for each setting, and its claims are tested.")
     decided, lacking = [j for j in judgements if j.verdict != "not decidable"], sum(j.verdict == "not decidable" and bool(j.missing) for j in judgements)
     found = (f"Of {len(judgements)} claims {len(decided)} can be decided by the results at hand: " + verdict_counts(decided) + ". "
              + (f"For {lacking} of the others the page says which results are missing, and the command that adds them. " if lacking else "")
@@ -512,11 +512,12 @@ _METHOD = """The MLP has hidden layers of 256, 128 and 64 units (the original's 
 A study changes one setting (those of the kernels and of the best CNN more than one). A seed decides split, order, first weights and dropout. Arms are compared over the seeds that both have, so a difference need not be that of the two means where one arm has more; an arm of one or two seeds is shown and not judged. A fifth of the training images is kept for validation. The MLP is tested as it is after its last epoch, the CNN at its epoch with the lowest validation loss, each on the test images, once.
 Tables give the mean over the seeds ± the standard deviation between them; intervals of a mean are Student's over the seeds; differences are paired by seed, with a BCa bootstrap interval and an exact sign-flip test (where seeds are too few for it, Student's interval and test, which take the differences for normally distributed), and Holm's correction within each study: of studies in which nothing helps, at most one in twenty makes a false claim. An interval is not corrected, and with ten seeds BCa is a little too narrow: it may leave out 0 beside “no difference shown”."""
 
-_LIMITS = """The original names neither the width of its random weights (we take a standard deviation of 0.1), nor its seeds; nor, for the CNN, the batch size (64 here), the rate of dropout (0.2), weight decay (0.0001), the padding and places of pooling, or the bounds of its random weights (± 0.05). The kernel sizes and filters of Figures 6 to 8 stand in pictures only, which our copy lacks, so those arms are our choice, and the bars of Figures 5 to 9 have no numbers but those shown here.
+_LIMITS = """The original names neither the width of the MLP's random weights (we take a standard deviation of 0.1), nor the slope of leaky ReLU (0.01), the batch size (64) or its seeds; nor, for the CNN, the batch size (64), the rate of dropout (0.2), weight decay (0.0001), the padding, or the bounds of its random weights (± 0.05). The kernel sizes and filters of Figures 6 to 8 stand in pictures only, which our copy lacks, so those arms are our choice; the curves of Figure 5 and the bars of the others have no numbers but those shown here.
+Its CNN pools “after each conv layer” (section 5). With windows of 2 × 2 nothing would be left after the fifth, so ours pools where AlexNet does. Section 3 also has dropout; ours stands before hidden linear layers, of which that network has none, so it trains without.
 Its rows were probably run on different networks, ours all on that of Table 2: accuracies may differ even where differences agree.
 The hybrid drops out inputs of its last layer, too, which the CNN does not: its head is the MLP from scratch with the CNN's settings.
 Seconds are wall time, and many of the shipped runs shared their machine with others: they say how costs compare, not how fast it can be done; fmnist_bench measures that.
-The intervals are for other seeds on these test images, not for other images. Every setting of the original was chosen with the test set in sight; so our comparisons on it tell about these settings, not about how well a chosen one would do on new images.
+The intervals are for other seeds on these test images, not for other images. As far as it shows, the original chose its settings with the test set in sight; so our comparisons on it tell about these settings, not about how well a chosen one would do on new images.
 A verdict holds for these settings: what 20 epochs do not show, 200 might."""
 
 def _mistakes_html(result, data):
@@ -549,7 +550,7 @@ def write_report(
     judgements = judge(known.full)
     page = _page("Fashion-MNIST: an MLP from scratch, and a CNN", [
         ("What this is", _intro(results, judgements) + _paragraph(f"Original report: {original_report()['source']}.", "source")),
-        ("The data", figure_html(plot_samples(data.train_images, data.train_labels), "Three images of each of the ten classes", "Figure 1 of the original: the first three training images of each class.")
+        ("The data", figure_html(plot_samples(data.train_images, data.train_labels), "Three images of each of the ten classes", "Figure 1 of the original shows samples, too: here the first three training images of each class.")
          + _paragraph(f"{len(data.train_labels):,} images to learn from, {len(data.test_labels):,} to test on, in ten classes of {_range(np.bincount(data.train_labels, minlength=10), '{:,}')} and {_range(np.bincount(data.test_labels, minlength=10), '{:,}')}.")),
         ("Method", "".join(map(_paragraph, _METHOD.splitlines()))),
         ("This run", _run_html(results, data)),

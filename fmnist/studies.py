@@ -148,7 +148,7 @@ def original_report() -> dict: # "source"; "MLP" and "CNN" with scores in percen
 def original_accuracy(
     study:str # Its name
 ) -> dict: # Name of each arm -> test accuracy in percent, where the original report gives one
-    "What it claims of a study, from one run each."
+    "What it claims of a study, from one number each."
     return original_report()["studies"].get(study, {})
 
 def unlike_precisions(

@@ -41,7 +41,7 @@ def test_examples_print_what_is_shown(tmp_path):
 def test_numbers_are_those_of_the_published_results():
     "New results, or another rule for claims: `nbs/index.ipynb` and `nbs/05b_claims.ipynb` must be run again."
     judgements = judge(by_network(read_records(published_folder())))
-    assert f"{len(judgements)} claims that can be tested, {verdict_counts(judgements)}." in README
+    assert f"{len(judgements)} claims of the original report that are tested here, {verdict_counts(judgements)}." in README
     for trial in report_trials("full"):
         values = [100 * result.scores.accuracy for result in published_results() if replace(result.trial, seed=0) == trial]
         assert f"| {trial.model.upper()} | {trial.epochs} | {len(values)} | {mean(values):.2f}" in README
