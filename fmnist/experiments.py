@@ -15,7 +15,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, distribution, version
 from importlib.resources import files
 from multiprocessing import resource_tracker
@@ -602,10 +602,11 @@ def run_trials(
     with lock_folder(folder):
         for path in folder.glob("*.jsonl"): set_aside_torn(path)
         missing = missing_trials(plan, folder)
-        with tqdm(total=len(wanted), initial=len(wanted) - len(missing), desc="trials", unit="trial", disable=not progress, smoothing=0) as bar:
+        pace = dict(miniters=0, mininterval=0.1 if sys.stderr.isatty() else 10) # a log file keeps every line
+        with tqdm(total=len(wanted), initial=len(wanted) - len(missing), desc="trials", unit="trial", disable=not progress, smoothing=0, **pace) as bar:
             failed = 0
             for start, trials in _parts([trial for _, trial in missing.values()], wanted.values(), workers, executor):
-                with start() as pool, closing(_outcomes(trials, pool, str(folder.resolve()), run, bar.refresh)) as records:
+                with start() as pool, closing(_outcomes(trials, pool, str(folder.resolve()), run, partial(bar.update, 0))) as records:
                     for record in records:
                         append_record(folder/f"{missing[record.trial.digest][0]}.jsonl", record)
                         if is_final(record): _forget(folder, record.trial) # others go on from there

@@ -176,6 +176,18 @@ def test_trial_that_kills_its_worker(tmp_path):
     assert lines(tmp_path) == before + 1
 
 
+def takes_its_time(trial, folder):
+    time.sleep(5)
+    return attempt(trial, folder)
+
+
+def test_a_log_is_not_a_screen(tmp_path, capsys):
+    "On a terminal the bar moves each second; what keeps every line gets few of them."
+    run_trials({"sweep": sweep(1)}, tmp_path, workers=1, run=takes_its_time, progress=True)
+    shown = capsys.readouterr().err.split("\r")
+    assert "0/1" in shown[1] and "1/1" in shown[-1] and len(shown) <= 5, shown
+
+
 def test_worker_that_cannot_start(tmp_path):
     "A script without the usual guard is told so, and no trial is blamed."
     script = tmp_path / "unguarded.py"
