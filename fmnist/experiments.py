@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['MODELS', 'TORCH_MODELS', 'data_name', 'load_data', 'Trial', 'commit', 'available_cores', 'describe_machine', 'Result',
-           'Failure', 'checkpoint_path', 'run_trial', 'attempt', 'append_record', 'set_aside_torn', 'read_records',
-           'read_results', 'lock_folder', 'WorkerStartError', 'LocalExecutor', 'has_gpu', 'local_executor', 'is_final',
-           'missing_trials', 'run_trials', 'published_folder', 'published_results', 'publish_results']
+           'Failure', 'is_final', 'checkpoint_path', 'run_trial', 'attempt', 'append_record', 'set_aside_torn',
+           'read_records', 'read_results', 'lock_folder', 'WorkerStartError', 'LocalExecutor', 'has_gpu',
+           'local_executor', 'missing_trials', 'run_trials', 'published_folder', 'published_results', 'publish_results']
 
 # %% ../nbs/04_experiments.ipynb #e7de0a31
 import hashlib, importlib, json, math, multiprocessing, multiprocessing.connection, os, pickle, platform, queue, signal, subprocess, sys, threading, time, warnings
@@ -103,8 +103,10 @@ def describe_machine(
     threads:int|None=None # Threads that it used; by default what the environment says
 ) -> dict: # Strings and numbers, ready for JSON
     "Device, processor, cores, and the versions that decide what comes out."
-    return {"device": importlib.import_module("torch").cuda.get_device_name(device) if str(device).startswith("cuda") else str(device),
-            "threads": threads or _threads()} | _software()
+    name = str(device)
+    if name.startswith("cuda"):
+        with suppress(AssertionError, RuntimeError): name = importlib.import_module("torch").cuda.get_device_name(device) # else there is no such GPU
+    return {"device": name, "threads": threads or _threads()} | _software()
 
 @cache
 def _software():
@@ -140,7 +142,7 @@ class Result:
     parameters: int # How many numbers the model learned
     precision: str # What the matrix products were computed in, such as "float32"
     seconds: float # Wall time of the trial, without loading the data; of all epochs at least, if it was resumed
-    machine: dict # What `describe_machine` says
+    machine: dict # What `describe_machine` said before the training
     finished: str # When, UTC, ISO 8601
 
     @property
@@ -160,7 +162,7 @@ class Result:
     ): # `Result`
         "The result that `to_dict` came from."
         return cls(**_known(cls, record) | {"trial": Trial(**_known(Trial, record["trial"])), "history": _epochs(record["history"]),
-                                            "scores": Scores.from_dict(_known(Scores, record["scores"])), "mistakes": tuple(Mistake(*m) for m in record["mistakes"])})
+                                            "scores": Scores.from_dict(_known(Scores, record["scores"])), "mistakes": tuple(Mistake(*m[:len(Mistake._fields)]) for m in record["mistakes"])})
 
 # %% ../nbs/04_experiments.ipynb #d048e8cd
 @dataclass(frozen=True)
@@ -169,8 +171,8 @@ class Failure:
     trial: Trial # What was run
     kind: str # "diverged", "error" or "killed"
     error: str # The reason in words
-    seconds: float # Wall time of the last try
-    machine: dict # What `describe_machine` says, of the worker; of the driver if a worker was killed
+    seconds: float # Wall time of the last try; 0 if nothing came back
+    machine: dict # What `describe_machine` says, of the worker; of the driver if nothing came back
     finished: str # When, UTC, ISO 8601
     history: History = History() # The epochs before the loss diverged
 
@@ -187,13 +189,19 @@ class Failure:
         "The failure that `to_dict` came from."
         return cls(**_known(cls, record) | {"trial": Trial(**_known(Trial, record["trial"])), "history": _epochs(record.get("history", {}))})
 
+def is_final(
+    record # `Result`, `Failure` or None
+) -> bool: # False if another try could give something else
+    "Is this what came out of a trial: a result, or a loss that diverged?"
+    return isinstance(record, Result) or isinstance(record, Failure) and record.kind == "diverged"
+
 # %% ../nbs/04_experiments.ipynb #4ac07fad
 def _now(): return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 def _run_chance(trial, data, folder):
-    "Guess: random probabilities for each test image. History, probabilities, parameters, precision, machine."
+    "Guess: random probabilities for each test image. History, probabilities, parameters, precision."
     p = random_generator(trial.seed, "initialization").dirichlet(np.ones(10), len(data.test_labels))
-    return History(), p, 0, "float64", describe_machine()
+    return History(), p, 0, "float64"
 
 def _run_mlp(trial, data, folder):
     "The same for an MLP."
@@ -201,7 +209,7 @@ def _run_mlp(trial, data, folder):
     model = MLP(input_size=28*28, seed=trial.seed, **trial.settings)
     history = model.train(train, valid, epochs=trial.epochs, verbose=False)
     probabilities = np.concatenate([model.predict_proba(x) for x, _ in test])
-    return history, probabilities, sum(math.prod(p.shape) for p in model.params.values()), model.config["dtype"], describe_machine(model.config["device"] or "cpu")
+    return history, probabilities, sum(math.prod(p.shape) for p in model.params.values()), model.config["dtype"]
 
 # %% ../nbs/04_experiments.ipynb #e6c76e4e
 @cache
@@ -223,7 +231,7 @@ _one_at_a_time = threading.Lock() # to make a model, to time it and to `fit` it 
 def _forget(folder, trial):
     "Remove that state: the best weights and what `fit` resumes from."
     for pattern in (f"{trial.digest}.*", f".{trial.digest}.*.tmp"): # the latter of a worker that was killed as it wrote
-        for path in checkpoint_path(folder, trial).parent.glob(pattern): path.unlink()
+        for path in checkpoint_path(folder, trial).parent.glob(pattern): path.unlink(missing_ok=True)
 
 def _run_cnn(trial, data, folder, build=None):
     "The same for a CNN, or for what `build` makes instead."
@@ -241,8 +249,7 @@ def _run_cnn(trial, data, folder, build=None):
             history = fit(resume=False)
     dtype = cnn.checkpoint_dtype(path)
     probabilities = cnn.predict_proba(model, test, dtype)
-    machine = describe_machine(device, torch.get_num_threads())
-    return history, probabilities, sum(p.numel() for p in model.parameters()), str(dtype or torch.float32).removeprefix("torch."), machine
+    return history, probabilities, sum(p.numel() for p in model.parameters()), str(dtype or torch.float32).removeprefix("torch.")
 
 def _run_hybrid(trial, data, folder):
     "The same for the CNN's convolutions under the MLP from scratch."
@@ -251,6 +258,14 @@ def _run_hybrid(trial, data, folder):
 
 # %% ../nbs/04_experiments.ipynb #40258601
 MODELS = {"mlp": _run_mlp, "cnn": _run_cnn, "hybrid": _run_hybrid, "chance": _run_chance}
+TORCH_MODELS = ("cnn", "hybrid") # Computed by PyTorch, on a GPU if there is one
+
+def _machine(trial):
+    "What `describe_machine` says of this process when it runs the trial."
+    if trial.model not in TORCH_MODELS: return describe_machine(trial.settings.get("device") or "cpu")
+    import torch
+    from fmnist import cnn
+    return describe_machine(cnn.default_device(), torch.get_num_threads())
 
 def run_trial(
     trial:Trial, # What to run
@@ -260,8 +275,9 @@ def run_trial(
     if trial.model not in MODELS: raise ValueError(f"model is {trial.model!r}, expected one of {', '.join(map(repr, MODELS))}")
     data = load_data(trial.data)
     some = data._replace(train_images=data.train_images[:trial.images], train_labels=data.train_labels[:trial.images])
+    machine = _machine(trial) # with the commit, which may be another one when the training ends
     started = time.perf_counter()
-    history, probabilities, parameters, precision, machine = MODELS[trial.model](trial, some, folder)
+    history, probabilities, parameters, precision = MODELS[trial.model](trial, some, folder)
     if not np.isfinite(probabilities).all():
         error = TrainingDiverged("after training, the probabilities of the test images are not finite")
         error.history = history
@@ -283,7 +299,7 @@ def attempt(
     except Exception as error:
         kind, seconds = _kind(error), time.perf_counter() - started
         history = getattr(error, "history", History()) if kind == "diverged" else History()
-        return Failure(trial, kind, f"{type(error).__name__}: {error}", seconds, describe_machine(), _now(), history)
+        return Failure(trial, kind, f"{type(error).__name__}: {error}", seconds, _machine(trial), _now(), history)
 
 # %% ../nbs/04_experiments.ipynb #e3e9b0f6
 def _append(path, content):
@@ -325,6 +341,10 @@ def _parse(line):
     if not isinstance(record["digest"], str): raise TypeError(f"the digest is {record['digest']!r}")
     return record["digest"], (Failure if "error" in record else Result).from_dict(record)
 
+def _weight(record):
+    "Which of two records of a trial counts: that for which this is larger."
+    return isinstance(record, Result), is_final(record), record.finished
+
 def read_records(
     place # A folder, or one file in it; may be missing
 ) -> dict: # Digest -> `Result` or `Failure`
@@ -337,7 +357,7 @@ def read_records(
             except _INCOMPLETE as error:
                 warnings.warn(f"{path}, line {number}: not a complete result ({error!r}); it is ignored and its trial will run again", stacklevel=2)
             else:
-                if isinstance(record, Result) or not isinstance(records.get(digest), Result): records[digest] = record
+                if digest not in records or _weight(record) >= _weight(records[digest]): records[digest] = record
     return records
 
 def read_results(
@@ -364,7 +384,9 @@ def lock_folder(
                 importlib.import_module("msvcrt").locking(file.fileno(), 2, 1) # LK_NBLCK
         except (BlockingIOError, PermissionError):
             raise BlockingIOError(f"another run is writing into {folder}: wait for it, stop it, or name another folder") from None
-        yield
+        try: yield
+        finally:
+            if os.name == "posix": fcntl.flock(file, fcntl.LOCK_UN) # a worker that was forked meanwhile has the file open, too
 
 # %% ../nbs/04_experiments.ipynb #0a586520
 def _serve(pipe):
@@ -456,16 +478,13 @@ def _start_worker(self:LocalExecutor, number):
     "A process that has said it is ready, and the pipe to it."
     context = multiprocessing.get_context("spawn")
     for _ in range(3):
-        try: ours, theirs = context.Pipe()
-        except OSError as error: raise WorkerStartError(f"a worker process does not start: {error}") from error # too many open files
+        ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs,), daemon=True)
         with _starting, _environment(self.environment):
             if hasattr(signal, "pthread_sigmask"): # the worker inherits the mask: Ctrl-C is for the driver, from a worker's first moment
-                try: resource_tracker.ensure_running() # else the first start starts it too, and that lifts the mask
-                except OSError as error: raise WorkerStartError(f"a worker process does not start: {error}") from error
+                resource_tracker.ensure_running() # else the first start starts it too, and that lifts the mask
                 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            try: process.start()
-            except OSError as error: raise WorkerStartError(f"a worker process does not start: {error}") from error
+            process.start()
         theirs.close()
         self.processes[number] = process
         try: ours.recv_bytes()
@@ -488,7 +507,9 @@ def _slot(self:LocalExecutor, number):
         if not future.set_running_or_notify_cancel(): continue
         try:
             message = pickle.dumps(call)
-            if process is None: process, pipe = self._start_worker(number)
+            if process is None:
+                try: process, pipe = self._start_worker(number)
+                except OSError as error: raise WorkerStartError(f"a worker process does not start: {error}") from error # too many open files
             try:
                 pipe.send_bytes(message)
                 answer = pipe.recv_bytes()
@@ -508,8 +529,6 @@ def _exit_reason(code):
     except ValueError: return f"exit code {code}"
 
 # %% ../nbs/04_experiments.ipynb #873f273e
-TORCH_MODELS = ("cnn", "hybrid") # Computed by PyTorch, on a GPU if there is one
-
 def has_gpu() -> bool: # Would a CNN be trained on one?
     "Is there a GPU that PyTorch can use?"
     from fmnist import cnn
@@ -555,18 +574,14 @@ def _outcomes(trials, executor, folder, run, idle):
                     if tries[trial.digest] < 3 and type(error).__name__ != "KilledWorker":
                         submit(trial)
                         continue
-                    record = Failure(trial, "killed", f"{error}, {(n := tries[trial.digest])} time{'s'*(n > 1)}", 0.0, describe_machine(), _now())
+                    died = isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker"
+                    reason = str(error) if died else f"{type(error).__name__}: {error}"
+                    record = Failure(trial, "killed" if died else "error", f"{reason}, {(n := tries[trial.digest])} time{'s'*(n > 1)}", 0.0, describe_machine(), _now())
                 yield record
     finally:
         for future in running: future.cancel()
 
 # %% ../nbs/04_experiments.ipynb #844efd4b
-def is_final(
-    record # `Result`, `Failure` or None
-) -> bool: # False if another try could give something else
-    "Is this what came out of a trial: a result, or a loss that diverged?"
-    return isinstance(record, Result) or isinstance(record, Failure) and record.kind == "diverged"
-
 def missing_trials(
     plan:dict, # Name of each study -> list of `Trial`
     folder="runs" # Where results are kept
@@ -579,10 +594,10 @@ def missing_trials(
     return dict(sorted(missing.items(), key=lambda item: item[1][1].seed))
 
 def _parts(missing, wanted, workers, executor):
-    "Pairs of a function that gives an executor, to be entered, and its trials. Threads depend on what is wanted, not on what is missing: so do bits."
-    if executor: return [(lambda: nullcontext(executor), missing)]
+    "For each executor a function that gives it, to be entered, its trials that are missing, and all of its trials. Threads depend on what is wanted, not on what is missing: so do bits."
+    if executor: return [(lambda: nullcontext(executor), missing, wanted)]
     def both(trials): return [[t for t in trials if (t.model in TORCH_MODELS) == torch_ones] for torch_ones in (False, True)]
-    return [(lambda all_of_them=all_of_them: local_executor(all_of_them, workers), part) for part, all_of_them in zip(both(missing), both(wanted)) if part]
+    return [(lambda all_of_them=all_of_them: local_executor(all_of_them, workers), part, all_of_them) for part, all_of_them in zip(both(missing), both(wanted)) if part]
 
 # %% ../nbs/04_experiments.ipynb #475cf059
 def run_trials(
@@ -590,10 +605,10 @@ def run_trials(
     folder="runs", # Results go to `folder`/NAME.jsonl
     executor:Executor|None=None, # Who computes; by default processes on this machine
     workers:int|None=None, # How many of them
-    progress:bool=False, # Show a bar with trials done, failed, and time left?
+    progress:bool=False, # Show a bar for each executor, with trials done, failed, and time left?
     run=attempt # Function of (trial, folder) that returns a `Result` or a `Failure`
 ) -> dict: # Digest -> `Result` or `Failure`, in the order of the plan
-    "Run the trials that have no result yet, and add each to its study's file as it finishes."
+    "Run the trials that `missing_trials` names, and add each to its study's file as it finishes. A `BlockingIOError` if another run writes there, a `WorkerStartError` if no process starts."
     from tqdm import tqdm
     if getattr(multiprocessing.current_process(), "_inheriting", False): sys.exit(_UNGUARDED) # a worker on its way, whose script lacks the guard
     for name in plan:
@@ -602,19 +617,20 @@ def run_trials(
     with lock_folder(folder):
         for path in folder.glob("*.jsonl"): set_aside_torn(path)
         missing = missing_trials(plan, folder)
+        for digest in wanted.keys() - missing.keys(): _forget(folder, wanted[digest]) # what a driver that was killed had no time to
         pace = dict(miniters=0, mininterval=0.1 if sys.stderr.isatty() else 10) # a log file keeps every line
-        with tqdm(total=len(wanted), initial=len(wanted) - len(missing), desc="trials", unit="trial", disable=not progress, smoothing=0, **pace) as bar:
-            failed = 0
-            for start, trials in _parts([trial for _, trial in missing.values()], wanted.values(), workers, executor):
-                with start() as pool, closing(_outcomes(trials, pool, str(folder.resolve()), run, partial(bar.update, 0))) as records:
-                    for record in records:
-                        append_record(folder/f"{missing[record.trial.digest][0]}.jsonl", record)
-                        if is_final(record): _forget(folder, record.trial) # others go on from there
-                        if isinstance(record, Failure):
-                            failed += 1
-                            if progress: bar.write(f"{record.trial.digest} ({record.trial.model}, seed {record.trial.seed}): {record.kind}: {record.error}")
-                        bar.set_postfix(failed=failed, refresh=False)
-                        bar.update()
+        for start, trials, all_of_them in _parts([trial for _, trial in missing.values()], wanted.values(), workers, executor):
+            kinds, failed = ", ".join(dict.fromkeys(trial.model for trial in all_of_them)), 0
+            with (tqdm(total=len(all_of_them), initial=len(all_of_them) - len(trials), desc=kinds, unit="trial", disable=not progress, smoothing=0, **pace) as bar,
+                  start() as pool, closing(_outcomes(trials, pool, str(folder.resolve()), run, partial(bar.update, 0))) as records):
+                for record in records:
+                    append_record(folder/f"{missing[record.trial.digest][0]}.jsonl", record)
+                    if is_final(record): _forget(folder, record.trial) # others go on from there
+                    if isinstance(record, Failure):
+                        failed += 1
+                        if progress: bar.write(f"{record.trial.digest} ({record.trial.model}, seed {record.trial.seed}): {record.kind}: {record.error}")
+                    bar.set_postfix(failed=failed, refresh=False)
+                    bar.update()
         known = read_records(folder)
     return {digest: known[digest] for digest in wanted}
 

@@ -45,7 +45,7 @@ _EXACT = 14 # up to here all 2^n sign patterns are counted; above, 9,999 random 
 
 def sign_flip(
     differences # (n,) paired differences
-) -> float: # p, from 2^(1 - n) to 1
+) -> float: # p, from 2^(1 - n) to 1; for more than 14 seeds from 0.0002
     "How often flipping signs at random gives a mean at least as far from zero (two-sided)."
     from scipy import stats
     d = _finite(differences)

@@ -177,18 +177,19 @@ def study_table(
         row = f"  {name:{width}}  {len(of):5}  {len(arms[name]) - len(of):6}  "
         if of:
             s = summarise(list(of.values()))
-            row += f"{s.mean:6.2f} ± {s.std:4.2f}       {s.low:6.2f} to {s.high:5.2f}" if s.n > 1 else f"{s.mean:6.2f}" + " "*26
+            row += f"{s.mean:6.2f} ± {s.std:4.2f}       {s.low:6.2f} to {s.high:5.2f}" if s.n > 1 else f"{s.mean:6.2f}" + " "*29
             if name in original: row += f"   {original[name]:5.2f}"
         lines.append(row.rstrip())
     compared = [c for c in compare(test, study.pairs) if c.n]
     whole = {name: {seed: r.valid_accuracy for seed, r in of.items()} for name, of in results.items() if of and len(of) == len(arms[name])}
-    common, absent = set.intersection(*map(set, whole.values())) if whole else set(), sum(not of for of in arms.values())
+    common, absent, flawed = set.intersection(*map(set, whole.values())) if whole else set(), sum(not of for of in arms.values()), [name for name in arms if name not in whole]
     if absent: lines.append(f"  {absent} of {len(arms)} arms have no result yet: validation does not choose.")
+    elif flawed and len(whole) < 2: lines.append("  Fewer than two arms are without a failure: validation does not choose.")
     elif 0 < len(common) < STUDENT_FROM: lines.append(f"  {len(common)} common seed{'s'*(len(common) > 1)}: too few for validation to choose.")
     elif common:
         chosen = choose({name: {seed: of[seed] for seed in common} for name, of in whole.items()})
         partly = f", over {len(common)} common seed{'s'*(len(common) > 1)}"*any(len(of) > len(common) for of in whole.values())
-        lines.append(f"  Validation chooses {chosen}{partly}.")
+        lines.append(f"  Validation chooses {chosen}{partly}." + f" It leaves out what failed for a seed: {', '.join(flawed)}."*bool(flawed))
     for c in compared:
         failed = "" if c.arm in whole and c.reference in whole else "; seeds that failed are left out, which flatters"
         certainty = f" ({c.low:+.2f} to {c.high:+.2f}), corrected p = {c.corrected:.3f}"*(c.n > 1)
@@ -213,7 +214,7 @@ def estimate(
     probes = {_network(t): replace(t, **(dict(epochs=5, images=1600) if t.model == "mlp" else dict(epochs=2, images=320)), seed=0, data=data_name("sample")) for t in trials}
     rate, slots = {}, {}
     with tempfile.TemporaryDirectory() as folder:
-        for start, part in _parts(list(probes.values()), trials, workers, executor):
+        for start, part, _ in _parts(list(probes.values()), trials, workers, executor):
             with start() as pool:
                 for probe, record in zip(part, pool.map(attempt, part, [folder]*len(part))):
                     rate[_network(probe)] = min((epoch.seconds for epoch in record.history.epochs), default=math.nan)/_images(probe, 2000) if isinstance(record, Result) else math.nan
@@ -299,7 +300,7 @@ def fmnist_run(
         if not client: load_data(data_name(BUDGETS[args.budget]["data"])) # missing data are reported once, not by every trial
         records = run_trials(plan, args.folder, executor, args.workers, progress=True)
     except (OSError, RuntimeError) as error: sys.exit(f"fmnist_run: {error}")
-    except KeyboardInterrupt: sys.exit(f"\nStopped. What is finished is kept in {args.folder}. To go on:\n    {again}")
+    except KeyboardInterrupt: sys.exit(f"\nStopped. What is finished is kept in {args.folder}. To go on:\n    {again}" + "\nWhat the cluster is computing just now ends there by itself and is not kept."*bool(client))
     finally:
         if client: client.close()
     failed = [record for record in records.values() if isinstance(record, Failure)]

@@ -1,5 +1,6 @@
 "Sweeps survive what kills them: SIGKILL at random moments, Ctrl-C, a second driver, a lost Dask worker or scheduler."
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -186,6 +188,24 @@ def test_a_log_is_not_a_screen(tmp_path, capsys):
     run_trials({"sweep": sweep(1)}, tmp_path, workers=1, run=takes_its_time, progress=True)
     shown = capsys.readouterr().err.split("\r")
     assert "0/1" in shown[1] and "1/1" in shown[-1] and len(shown) <= 5, shown
+
+
+def diverges(trial, folder):
+    return Failure(trial, "diverged", "at once", 0.0, {}, "")
+
+
+def test_time_left_is_told_for_mlps_and_cnns_apart(tmp_path, capsys):
+    run_trials({"sweep": [*sweep(2), Trial("cnn", {}, 1)]}, tmp_path, workers=1, run=diverges, progress=True)
+    said = capsys.readouterr().err
+    assert "mlp: 100%" in said and " 2/2 " in said and "cnn: 100%" in said and " 1/1 " in said, said
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
+def test_executor_that_forks(tmp_path):
+    "Its workers have the lock's file open as well; the next run in the same folder must not take them for another driver."
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
+        for number in (1, 2):
+            assert len(run_trials({"sweep": sweep(number)}, tmp_path, pool, run=diverges)) == number
 
 
 def test_worker_that_cannot_start(tmp_path):
