@@ -237,6 +237,11 @@ def _check_network(input_size, layers, activations, initialization, random_scale
     check(_number(random_scale) and random_scale > 0, "random_scale", random_scale, "a number above 0")
 
 # %% ../nbs/02_mlp.ipynb #7174c77e
+def _plain(value):
+    "The value without NumPy's own numbers, a single one of which would turn float32 arrays into float64."
+    if isinstance(value, (list, tuple)): return [_plain(v) for v in value]
+    return value.item() if isinstance(value, np.generic) else value
+
 def _check_training(dropout, learning_rate, seed, dtype):
     check(_number(dropout) and 0 <= dropout < 1, "dropout", dropout, "a probability of dropping, 0 <= dropout < 1")
     check(_number(learning_rate) and learning_rate > 0, "learning_rate", learning_rate, "a number above 0")
@@ -262,11 +267,11 @@ class MLP:
         dtype:str="float32" # Or "float64"
     ):
         if device is not None: device = str(device) # a file can hold it
-        self.config = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        self.config = {name: _plain(value) for name, value in locals().items() if name not in ("self", "__class__")}
         _check_network(input_size, layers, activations, initialization, random_scale)
         _check_training(dropout, learning_rate, seed, dtype)
         check(library in ("numpy", "torch"), "library", library, "numpy or torch")
-        self.layers, self.activations, self.dropout, self.learning_rate = list(layers), list(activations), dropout, learning_rate
+        self.layers, self.activations, self.dropout, self.learning_rate = (self.config[name] for name in ("layers", "activations", "dropout", "learning_rate"))
         self._place()
         self._initialize()
 
@@ -358,7 +363,7 @@ def _check_forward(self:MLP): check(bool(self.cache), "the last forward", "witho
 def _gradients(self:MLP, labels, input_gradient, factor=1.0):
     self._check_forward()
     self.y, m = self._target(labels), self.log_p.shape[-2]
-    dz, ones = (self.p - self.y)*(factor/m), _ones(self.xp, m, self.dtype, self.device)
+    dz, ones = (self.p - self.y)*float(factor/m), _ones(self.xp, m, self.dtype, self.device)
     for i in reversed(range(len(self.layers))):
         a, _ = self.cache[i]
         if i or input_gradient: da = dz @ self.params[f"W{i}"].swapaxes(-2, -1)
@@ -397,7 +402,7 @@ def update_params(self:MLP,
     grads:dict # dW0, db0, ... as `backward` returns them
 ):
     "One step of gradient descent."
-    for name, value in self.params.items(): value -= self.learning_rate*grads["d" + name]
+    for name, value in self.params.items(): value -= float(self.learning_rate)*grads["d" + name]
 
 # %% ../nbs/02_mlp.ipynb #41da6679
 def _quotients(loss, values, epsilon):
@@ -599,13 +604,16 @@ def evaluate(self:MLP,
 
 # %% ../nbs/02_mlp.ipynb #4872ff50
 @patch
+def _config_now(self:MLP): return self.config | {"learning_rate": float(self.learning_rate)} # which may be changed between epochs
+
+@patch
 def save(self:MLP,
     path # File to write, usually *.npz
 ):
     "Write the network and its records."
     arrays:dict = {name: np.asarray(value.cpu() if hasattr(value, "cpu") else value) for name, value in self.state().items()}
     records = [History(tuple(record)).to_dict() for record in self.records]
-    text = json.dumps(dict(kind=type(self).__name__, config=self.config, records=records, began=getattr(self, "began", 0), training=getattr(self, "training", None)), default=np.generic.item)
+    text = json.dumps(dict(kind=type(self).__name__, config=self._config_now(), records=records, began=getattr(self, "began", 0), training=getattr(self, "training", None)), default=np.generic.item)
     with atomic_write(path) as file: np.savez(file, about=np.array(text), **arrays)
 
 # %% ../nbs/02_mlp.ipynb #952f8a11
@@ -630,7 +638,7 @@ def _restore(self:MLP, about, arrays):
 def _resume(self:MLP, path):
     about, arrays = _read(path, type(self))
     place = ("library", "device")
-    mine, theirs = ({k: v for k, v in config.items() if k not in place} for config in (json.loads(json.dumps(self.config, default=np.generic.item)), about["config"]))
+    mine, theirs = ({k: v for k, v in config.items() if k not in place} for config in (self._config_now(), about["config"]))
     check(mine == theirs, f"the network of {path}", {k: v for k, v in theirs.items() if mine.get(k) != v}, "the same arguments as this one's")
     epochs = len(about["records"][0]["epochs"])
     check(epochs >= self.epoch, "the epochs of this network", self.epoch, f"at most the {epochs} of {path}, which would replace it: name another checkpoint")

@@ -12,7 +12,7 @@ import argparse, json, math, sys
 import numpy as np
 
 from .data import fashion_mnist, mlp_batches, random_generator, whole_number
-from .mlp import ACTIVATIONS, MLP, array_namespace, check, log_softmax, patch, replica_batches
+from .mlp import ACTIVATIONS, MLP, _plain, array_namespace, check, log_softmax, patch, replica_batches
 
 # %% ../nbs/02b_recipes.ipynb #f108da59
 def momentum_step(
@@ -138,13 +138,13 @@ class ModernMLP(MLP):
         flip_test:bool=False, # Average the predictions for an image and its mirror image?
         **options # As `MLP`
     ):
-        own = {k: v for k, v in locals().items() if k not in ("self", "args", "options", "__class__")}
+        own = {k: _plain(v) for k, v in locals().items() if k not in ("self", "args", "options", "__class__")}
         _check_options(**own)
-        self.optimizer, self.weight_decay, self.schedule, self.normalization = optimizer, weight_decay, schedule, normalization
-        self.input_scaling, self.label_smoothing, self.flip, self.shift = input_scaling, label_smoothing, flip, shift
-        self.mixup, self.average, self.flip_test = mixup, average, flip_test
+        self.optimizer, self.weight_decay, self.schedule, self.normalization = map(_plain, (optimizer, weight_decay, schedule, normalization))
+        self.input_scaling, self.label_smoothing, self.flip, self.shift = map(_plain, (input_scaling, label_smoothing, flip, shift))
+        self.mixup, self.average, self.flip_test = map(_plain, (mixup, average, flip_test))
         super().__init__(*args, **options)
-        self.config |= own | {"input_scaling": list(input_scaling)}
+        self.config |= own
 
 # %% ../nbs/02b_recipes.ipynb #cd13968e
 _OPTIMIZERS = ("sgd", "momentum", "nesterov", "adamw", "muon")
@@ -232,10 +232,10 @@ def backward(self:ModernMLP,
 # %% ../nbs/02b_recipes.ipynb #9722cd1a
 @patch
 def rate(self:ModernMLP) -> float: # Learning rate of the next step
-    "The scheduled learning rate; without `train` there is no schedule."
-    if self.goal == self.began: return self.learning_rate
+    "The scheduled learning rate; outside `train` there is no schedule."
+    if not self.began <= self.epoch < self.goal: return float(self.learning_rate)
     done = (self.epoch - self.began + self.batch/self.steps)/(self.goal - self.began)
-    return self.learning_rate*SCHEDULES[self.schedule](min(done, 1.0))
+    return float(self.learning_rate)*SCHEDULES[self.schedule](min(done, 1.0))
 
 # %% ../nbs/02b_recipes.ipynb #b31a1d4c
 @patch
@@ -456,7 +456,7 @@ def train_recipe(
     recipe, many = RECIPES[name], isinstance(seed, (list, tuple))
     sizes:dict = dict(batch_size=recipe["batch_size"], valid_fraction=valid_fraction)
     *batches, test_batches = replica_batches(data, seed, **sizes) if many else mlp_batches(data, seed=seed, **sizes)
-    mlp = ModernMLP(784, seed=seed, **recipe["network"], **options)
+    mlp = ModernMLP(784, seed=seed, **recipe["network"] | options)
     mlp.train(*batches, epochs=recipe["epochs"] if epochs is None else epochs, verbose=verbose)
     return mlp, test_batches
 
