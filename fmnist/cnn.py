@@ -146,7 +146,7 @@ def _autocast(model, dtype):
     return nullcontext() if dtype is None else torch.autocast(_device_of(model).type, dtype)
 
 def _fork_rng(device):
-    "Leave PyTorch's global random states as they were, on the CPU and on `device`."
+    "Leave PyTorch's global random states as they were, on the CPU and on `device` if it is one of CUDA's."
     return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 def _half_of(device):
@@ -334,12 +334,14 @@ def fit(
     "Train with Adam and keep the best model by validation loss (section 4 of the original report); a `FloatingPointError` with the epochs before as `history`, if the loss explodes."
     if epochs < 1: raise ValueError(f"epochs is {epochs}, expected at least 1")
     if not len(val_loader): raise ValueError("val_loader has no batch")
+    learning_rate, weight_decay = float(learning_rate), float(weight_decay) # as the optimizer keeps them, too
     _check_choice("schedule", schedule, ("constant", "one cycle"))
     model.to(device := default_device() if device == "auto" else torch.device(device))
     if device.type == "cpu": _keep_memory()
     path, criterion, history = Path(path), nn.CrossEntropyLoss(), History()
     settings = dict(learning_rate=learning_rate, weight_decay=weight_decay, seed=seed, schedule=schedule, batches=len(train_loader), model=str(model))
     settings |= {f"train_loader's {name}": getattr(train_loader, name, None) for name in ("batch_size", "seed")} # the split, of `Batches`
+    settings = {name: value.item() if isinstance(value, np.generic) else value for name, value in settings.items()} # `weights_only` reads none of NumPy's
     augment = getattr(train_loader, "augment", None)
     settings["augmentation"] = str(getattr(augment, "keywords", augment is not None))
     if schedule != "constant": settings["epochs"] = epochs # the cycle's length
