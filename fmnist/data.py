@@ -468,7 +468,7 @@ def flatten_images(
     images:np.ndarray # uint8 (m, 28, 28)
 ) -> np.ndarray: # float32 (m, 784), 0 to 1
     "What an MLP takes."
-    return np.divide(images.reshape(len(images), -1), 255, dtype=np.float32)
+    return np.divide(images.reshape(len(images), math.prod(images.shape[1:])), 255, dtype=np.float32) # with -1 there could not be 0 images
 
 def mlp_batches(
     data:FashionMNIST, # The full set or the sample

@@ -56,9 +56,9 @@ def cross_entropy(
 class Scores:
     "What a model achieves on some images; fractions from 0 to 1, averages over classes where a class has one each."
     accuracy: float # Share of images whose prediction is right
-    precision: float # Macro-averaged
-    recall: float # Macro-averaged
-    f1: float # Macro-averaged
+    precision: float # Macro-averaged, over the classes that occur in labels or predictions
+    recall: float # Likewise
+    f1: float # Likewise
     loss: float # Mean cross-entropy, nats
     confusion: tuple # (classes, classes) counts as tuples; row: true, column: predicted
 
@@ -73,7 +73,8 @@ class Scores:
         if not np.isfinite(probabilities).all():
             raise ValueError(f"the probabilities of image {np.isfinite(probabilities).all(axis=1).argmin()} are not finite")
         confusion = confusion_matrix(labels, probabilities.argmax(axis=1), probabilities.shape[1])
-        precision, recall, f1 = (float(score.mean()) for score in class_scores(confusion))
+        occurs = (confusion.sum(0) + confusion.sum(1)) > 0
+        precision, recall, f1 = (float(score[occurs].mean()) for score in class_scores(confusion))
         return cls(float(confusion.trace()/len(labels)), precision, recall, f1, cross_entropy(labels, probabilities), tuple(map(tuple, confusion.tolist())))
 
     def to_dict(self) -> dict: # Ready for JSON

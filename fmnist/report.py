@@ -447,7 +447,7 @@ def why_html(
     if drawn := plot_curves(arms, {"train_loss": "-"}, "training loss (nats)"):
         drawn.axes[0].set_yscale("log")
         _plain_log(drawn.axes[0])
-        failed = {name: sum(not isinstance(r, Result) for r in of.values()) for name, of in arms.items()}
+        failed = {name: sum(is_final(r) and not isinstance(r, Result) for r in of.values()) for name, of in arms.items()}
         parts += [figure_html(drawn, "Training loss over the epochs for each learning rate", "Training loss: mean of the seeds and their range; diverged runs are not in it."),
                   _paragraph(_rates_in_words(only_results(arms)) + (f"Diverged: {', '.join(f'{n} of {len(arms[name])} runs at {name}' for name, n in failed.items() if n)}." if any(failed.values()) else "No run diverged."))]
     else: parts.append(missing_html(study, arms))
