@@ -338,12 +338,13 @@ _INCOMPLETE = ValueError, TypeError, KeyError, AttributeError, RecursionError # 
 def _parse(line):
     "The digest and the record of one line."
     record = json.loads(line)
-    if not isinstance(record["digest"], str): raise TypeError(f"the digest is {record['digest']!r}")
+    for name in ("digest", "finished"):
+        if not isinstance(record[name], str): raise TypeError(f"{name} is {record[name]!r}")
     return record["digest"], (Failure if "error" in record else Result).from_dict(record)
 
 def _weight(record):
     "Which of two records of a trial counts: that for which this is larger."
-    return isinstance(record, Result), is_final(record), record.finished
+    return isinstance(record, Result), is_final(record)
 
 def read_records(
     place # A folder, or one file in it; may be missing
@@ -351,13 +352,16 @@ def read_records(
     "What is known of each trial."
     records, place = {}, Path(place)
     for path in sorted(place.glob("*.jsonl")) if place.is_dir() else [place]*place.exists():
+        here:dict = {}
         for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
             if not line.strip(): continue
             try: digest, record = _parse(line)
             except _INCOMPLETE as error:
                 warnings.warn(f"{path}, line {number}: not a complete result ({error!r}); it is ignored and its trial will run again", stacklevel=2)
             else:
-                if digest not in records or _weight(record) >= _weight(records[digest]): records[digest] = record
+                if digest not in here or _weight(record) >= _weight(here[digest]): here[digest] = record
+        for digest, record in here.items():
+            if digest not in records or (_weight(record), record.finished) >= (_weight(records[digest]), records[digest].finished): records[digest] = record
     return records
 
 def read_results(

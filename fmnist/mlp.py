@@ -240,7 +240,7 @@ def _check_network(input_size, layers, activations, initialization, random_scale
 def _plain(value):
     "The value without NumPy's own numbers, a single one of which would turn float32 arrays into float64."
     if isinstance(value, (list, tuple)): return [_plain(v) for v in value]
-    return value.item() if isinstance(value, np.generic) else value
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
 
 def _check_training(dropout, learning_rate, seed, dtype):
     check(_number(dropout) and 0 <= dropout < 1, "dropout", dropout, "a probability of dropping, 0 <= dropout < 1")
@@ -535,17 +535,19 @@ def train(self:MLP,
     for name, batches in (("train_batches", train_batches), ("val_batches", val_batches)):
         if hasattr(batches, "__len__"): check(len(batches) > 0, f"the number of batches in {name}", 0, "at least one")
     self.began, self.goal, self.training = self.epoch, self.epoch + epochs, self._settings(train_batches, epochs)
-    if checkpoint and Path(checkpoint).exists(): self._resume(checkpoint)
-    while self.epoch < self.goal:
-        before, started = self.state(), time.perf_counter()
-        try:
-            trained, valid = self._train_epoch(train_batches), self._validate(val_batches)
-        except BaseException as error:
-            self.set_state(before)
-            if isinstance(error, TrainingDiverged): error.history = self.history
-            raise
-        self._record(trained, valid, time.perf_counter() - started, verbose)
-        if checkpoint: self.save(checkpoint)
+    try:
+        if checkpoint and Path(checkpoint).exists(): self._resume(checkpoint)
+        while self.epoch < self.goal:
+            before, started = self.state(), time.perf_counter()
+            try:
+                trained, valid = self._train_epoch(train_batches), self._validate(val_batches)
+            except BaseException as error:
+                self.set_state(before)
+                if isinstance(error, TrainingDiverged): error.history = self.history
+                raise
+            self._record(trained, valid, time.perf_counter() - started, verbose)
+            if checkpoint: self.save(checkpoint)
+    finally: self.goal = self.epoch # also if it was interrupted: a `step` that follows is no part of it
     return self.history
 
 @patch

@@ -140,9 +140,9 @@ class ModernMLP(MLP):
     ):
         own = {k: _plain(v) for k, v in locals().items() if k not in ("self", "args", "options", "__class__")}
         _check_options(**own)
-        self.optimizer, self.weight_decay, self.schedule, self.normalization = map(_plain, (optimizer, weight_decay, schedule, normalization))
-        self.input_scaling, self.label_smoothing, self.flip, self.shift = map(_plain, (input_scaling, label_smoothing, flip, shift))
-        self.mixup, self.average, self.flip_test = map(_plain, (mixup, average, flip_test))
+        self.optimizer, self.weight_decay, self.schedule, self.normalization = (own[name] for name in ("optimizer", "weight_decay", "schedule", "normalization"))
+        self.input_scaling, self.label_smoothing, self.flip, self.shift = (own[name] for name in ("input_scaling", "label_smoothing", "flip", "shift"))
+        self.mixup, self.average, self.flip_test = (own[name] for name in ("mixup", "average", "flip_test"))
         super().__init__(*args, **options)
         self.config |= own
 
@@ -449,7 +449,7 @@ def train_recipe(
     valid_fraction:float=1/60, # Share of the training images that is only watched
     epochs:int|None=None, # By default, the recipe's
     verbose:bool=False, # Print a line for each epoch?
-    **options # More for `ModernMLP`, for instance `library="torch", device="cuda"`
+    **options # More for `ModernMLP`, or instead of the recipe's, for instance `library="torch", device="cuda"`
 ): # The trained `ModernMLP` and its test batches
     "Follow a recipe."
     check(name in RECIPES, "name", name, f"one of {', '.join(RECIPES)}")

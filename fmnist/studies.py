@@ -184,7 +184,7 @@ def study_table(
     whole = {name: {seed: r.valid_accuracy for seed, r in of.items()} for name, of in results.items() if of and len(of) == len(arms[name])}
     common, absent, flawed = set.intersection(*map(set, whole.values())) if whole else set(), sum(not of for of in arms.values()), [name for name in arms if name not in whole]
     if absent: lines.append(f"  {absent} of {len(arms)} arms have no result yet: validation does not choose.")
-    elif flawed and len(whole) < 2: lines.append("  Fewer than two arms are without a failure: validation does not choose.")
+    elif flawed and len(whole) < 2 <= len(arms): lines.append("  Fewer than two arms are without a failure: validation does not choose.")
     elif 0 < len(common) < STUDENT_FROM: lines.append(f"  {len(common)} common seed{'s'*(len(common) > 1)}: too few for validation to choose.")
     elif common:
         chosen = choose({name: {seed: of[seed] for seed in common} for name, of in whole.items()})
@@ -300,7 +300,7 @@ def fmnist_run(
         if not client: load_data(data_name(BUDGETS[args.budget]["data"])) # missing data are reported once, not by every trial
         records = run_trials(plan, args.folder, executor, args.workers, progress=True)
     except (OSError, RuntimeError) as error: sys.exit(f"fmnist_run: {error}")
-    except KeyboardInterrupt: sys.exit(f"\nStopped. What is finished is kept in {args.folder}. To go on:\n    {again}" + "\nWhat the cluster is computing just now ends there by itself and is not kept."*bool(client))
+    except KeyboardInterrupt: sys.exit(f"\nStopped. What is finished is kept in {args.folder}. To go on:\n    {again}" + "\nWhat the cluster is computing just now goes on there until it ends; wait for that. Its results are not collected."*bool(client))
     finally:
         if client: client.close()
     failed = [record for record in records.values() if isinstance(record, Failure)]
