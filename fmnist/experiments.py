@@ -228,10 +228,11 @@ def checkpoint_path(
 
 _one_at_a_time = threading.Lock() # to make a model, to time it and to `fit` it use PyTorch's global random state, which threads share
 
-def _forget(folder, trial):
-    "Remove that state: the best weights and what `fit` resumes from."
-    for pattern in (f"{trial.digest}.*", f".{trial.digest}.*.tmp"): # the latter of a worker that was killed as it wrote
-        for path in checkpoint_path(folder, trial).parent.glob(pattern): path.unlink(missing_ok=True)
+def _forget(folder, digests):
+    "Remove that state of these trials: best weights, what `fit` resumes from, and the hidden file of a worker that was killed as it wrote."
+    with suppress(FileNotFoundError): # no CNN has run here
+        for path in (Path(folder)/"checkpoints").iterdir():
+            if path.name.lstrip(".").partition(".")[0] in digests: path.unlink(missing_ok=True)
 
 def _run_cnn(trial, data, folder, build=None):
     "The same for a CNN, or for what `build` makes instead."
@@ -621,7 +622,7 @@ def run_trials(
     with lock_folder(folder):
         for path in folder.glob("*.jsonl"): set_aside_torn(path)
         missing = missing_trials(plan, folder)
-        for digest in wanted.keys() - missing.keys(): _forget(folder, wanted[digest]) # what a driver that was killed had no time to
+        _forget(folder, wanted.keys() - missing.keys()) # what a driver that was killed had no time to
         pace = dict(miniters=0, mininterval=0.1 if sys.stderr.isatty() else 10) # a log file keeps every line
         for start, trials, all_of_them in _parts([trial for _, trial in missing.values()], wanted.values(), workers, executor):
             kinds, failed = ", ".join(dict.fromkeys(trial.model for trial in all_of_them)), 0
@@ -629,7 +630,7 @@ def run_trials(
                   start() as pool, closing(_outcomes(trials, pool, str(folder.resolve()), run, partial(bar.update, 0))) as records):
                 for record in records:
                     append_record(folder/f"{missing[record.trial.digest][0]}.jsonl", record)
-                    if is_final(record): _forget(folder, record.trial) # others go on from there
+                    if is_final(record): _forget(folder, {record.trial.digest}) # others go on from there
                     if isinstance(record, Failure):
                         failed += 1
                         if progress: bar.write(f"{record.trial.digest} ({record.trial.model}, seed {record.trial.seed}): {record.kind}: {record.error}")
