@@ -534,7 +534,7 @@ def train(self:MLP,
     check(_whole(epochs, 0), "epochs", epochs, "a whole number of at least 0")
     for name, batches in (("train_batches", train_batches), ("val_batches", val_batches)):
         if hasattr(batches, "__len__"): check(len(batches) > 0, f"the number of batches in {name}", 0, "at least one")
-    self.began, self.goal, self.training = self.epoch, self.epoch + epochs, self._settings(train_batches, epochs)
+    self.began, self.goal, self.training = self.epoch, self.epoch + epochs, {name: _plain(value) for name, value in self._settings(train_batches, epochs).items()}
     try:
         if checkpoint and Path(checkpoint).exists(): self._resume(checkpoint)
         while self.epoch < self.goal:
@@ -615,7 +615,7 @@ def save(self:MLP,
     "Write the network and its records."
     arrays:dict = {name: np.asarray(value.cpu() if hasattr(value, "cpu") else value) for name, value in self.state().items()}
     records = [History(tuple(record)).to_dict() for record in self.records]
-    text = json.dumps(dict(kind=type(self).__name__, config=self._config_now(), records=records, began=getattr(self, "began", 0), training=getattr(self, "training", None)), default=np.generic.item)
+    text = json.dumps(dict(kind=type(self).__name__, config=self._config_now(), records=records, began=getattr(self, "began", 0), training=getattr(self, "training", None)))
     with atomic_write(path) as file: np.savez(file, about=np.array(text), **arrays)
 
 # %% ../nbs/02_mlp.ipynb #952f8a11
@@ -644,7 +644,7 @@ def _resume(self:MLP, path):
     check(mine == theirs, f"the network of {path}", {k: v for k, v in theirs.items() if mine.get(k) != v}, "the same arguments as this one's")
     epochs = len(about["records"][0]["epochs"])
     check(epochs >= self.epoch, "the epochs of this network", self.epoch, f"at most the {epochs} of {path}, which would replace it: name another checkpoint")
-    mine, theirs = json.loads(json.dumps(self.training, default=np.generic.item)), about.get("training") or {} # older files do not say
+    mine, theirs = self.training, about.get("training") or {} # older files do not say
     check(not (unlike := {k: v for k, v in theirs.items() if mine.get(k) != v}), f"the training of {path}", unlike, f"{ {k: mine.get(k) for k in unlike} }, as in this call")
     self.goal += about["began"] - self.began
     check(epochs <= self.goal, f"the epochs of {path}", epochs, f"at most the {self.goal} asked for")

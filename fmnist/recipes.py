@@ -235,7 +235,7 @@ def rate(self:ModernMLP) -> float: # Learning rate of the next step
     "The scheduled learning rate; outside `train` there is no schedule."
     if not self.began <= self.epoch < self.goal: return float(self.learning_rate)
     done = (self.epoch - self.began + self.batch/self.steps)/(self.goal - self.began)
-    return float(self.learning_rate)*SCHEDULES[self.schedule](min(done, 1.0))
+    return float(self.learning_rate*SCHEDULES[self.schedule](min(done, 1.0)))
 
 # %% ../nbs/02b_recipes.ipynb #b31a1d4c
 @patch
