@@ -169,7 +169,7 @@ def hang(match):
 
 
 def finish(site, config):
-    "Give pages the names that nbdev's links use (00_data.html is data.html), set equations, drop scripts and fonts from the network, mend the markup."
+    "Give pages the names that nbdev's links use (01_data.html is data.html), set equations, drop scripts and fonts from the network, mend the markup."
     names = {page.name: _nbpath2html(page).name for page in site.glob("*.html")}
     doubtful = doubtful_names(config)
     for old, new in names.items():

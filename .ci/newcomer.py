@@ -60,12 +60,12 @@ def main():
 
     follow(hooks[1:])
     expect(changed(), [])
-    edit("01_metrics.ipynb", say_it_better)
+    edit("02_metrics.ipynb", say_it_better)
     follow(change)
-    expect(changed(), ["fmnist/metrics.py", "nbs/01_metrics.ipynb"])
-    edit("04c_studies.ipynb", add_study)
+    expect(changed(), ["fmnist/metrics.py", "nbs/02_metrics.ipynb"])
+    edit("05d_studies.ipynb", add_study)
     follow(study)
-    expect(changed(), ["fmnist/metrics.py", "fmnist/studies.py", "nbs/01_metrics.ipynb", "nbs/04c_studies.ipynb"])
+    expect(changed(), ["fmnist/metrics.py", "fmnist/studies.py", "nbs/02_metrics.ipynb", "nbs/05d_studies.ipynb"])
 
 
 if __name__ == "__main__":

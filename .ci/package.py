@@ -38,7 +38,7 @@ assert {NAME}.__file__.startswith(sys.prefix), f"{{{NAME}.__file__}} is not in {
 for module in pkgutil.iter_modules({NAME}.__path__): importlib.import_module(f"{NAME}.{{module.name}}")
 for script in distribution("{NAME}").entry_points.select(group="console_scripts"): assert callable(script.load()), script
 from {NAME}.data import fashion_mnist_sample
-from {NAME}.experiments import published_results
+from {NAME}.runner import published_results
 needed = [re.match(r"[\\w-]+", line)[0] for line in requires("{NAME}") if not re.search("extra == .(?!bench|dask)", line)]
 print(", ".join([f"Python {{sys.version.split()[0]}}", *(f"{{name}} {{version(name)}}" for name in needed)]))
 print(len(fashion_mnist_sample().train_images), "images,", len(published_results()), "published results")

@@ -250,7 +250,7 @@ def main():
     names = sorted(path.name for path in (ROOT / NOTEBOOKS).glob("*.ipynb"))
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", choices=["sample", "full"], default="sample", help="sample: without the cells that need the full data, time or a GPU (default)")
-    parser.add_argument("--notebook", nargs="+", choices=names, default=names, metavar="NOTEBOOK", help="only these, as 00_data.ipynb")
+    parser.add_argument("--notebook", nargs="+", choices=names, default=names, metavar="NOTEBOOK", help="only these, as 01_data.ipynb")
     parser.add_argument("--surroundings", nargs="+", choices=SURROUNDINGS, default=list(SURROUNDINGS), help="only these")
     parser.add_argument("--workers", type=int, help="runs at a time (default: one for each core with the sample, one with the full data)")
     parser.add_argument("--keep", metavar="FOLDER", help="keep the notebooks with what they printed")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOKS = [re.sub(r"^\d+\w?_", "", path.stem) for path in sorted((ROOT / "nbs").glob("*.ipynb"))]  # their pages, 02b_recipes.ipynb as recipes
+NOTEBOOKS = [re.sub(r"^\d+\w?_", "", path.stem) for path in sorted((ROOT / "nbs").glob("*.ipynb"))]  # their pages, 03d_mlp_recipes.ipynb as recipes
 SCREEN, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 
 # What a page shows that it should not: parts wider than the screen, pictures that are blank or without a text, links to nowhere on the page.
@@ -75,7 +75,7 @@ def site(tmp_path_factory):
 def report(tmp_path_factory):
     "The folder of the report, made from two networks that saw the sample, and the results that ship with the package."
     from fmnist.data import fashion_mnist_sample
-    from fmnist.experiments import published_folder, read_records, run_trials
+    from fmnist.runner import published_folder, read_records, run_trials
     from fmnist.report import Known, write_report
     from fmnist.studies import report_trials
 

@@ -57,14 +57,14 @@ def test_an_address_that_is_none_is_a_sentence(tmp_path):
 
 def test_a_checkout_need_not_be_installed(monkeypatch):
     "Only on the path, as after `git clone` on Kaggle: results and report can do without what pip wrote down."
-    from fmnist import __version__, experiments, report
+    from fmnist import __version__, report, trials
     def unknown(name): raise PackageNotFoundError(name)
-    real = experiments.version
-    monkeypatch.setattr(experiments, "version", lambda name: unknown(name) if name == "fmnist" else real(name))
-    monkeypatch.setattr(experiments, "distribution", unknown)
-    assert experiments._software.__wrapped__()["fmnist"] == __version__  # what the cache would give was found with the real ones
-    monkeypatch.setattr(experiments, "files", lambda name: Path("/nowhere") / name)
-    assert experiments.commit.__wrapped__() is None
+    real = trials.version
+    monkeypatch.setattr(trials, "version", lambda name: unknown(name) if name == "fmnist" else real(name))
+    monkeypatch.setattr(trials, "distribution", unknown)
+    assert trials._software.__wrapped__()["fmnist"] == __version__  # what the cache would give was found with the real ones
+    monkeypatch.setattr(trials, "files", lambda name: Path("/nowhere") / name)
+    assert trials.commit.__wrapped__() is None
     assert report._footer().startswith(f"<footer><p>Made with fmnist {__version__}, ")
     monkeypatch.setattr(report, "metadata", unknown)
     assert report._footer() == f"<footer><p>Made with fmnist {__version__}</p></footer>"
@@ -88,11 +88,11 @@ def test_the_package_lists_its_commands():
 
 
 def test_the_commands_page_shows_what_they_say(monkeypatch, capsys):
-    "Options changed? `nbs/07_commands.ipynb` must be run again."
+    "Options changed? `nbs/09_commands.ipynb` must be run again."
     monkeypatch.setenv("COLUMNS", "110")
     for script in distribution("fmnist").entry_points.select(group="console_scripts"):
         with pytest.raises(SystemExit): script.load()(["--help"])
-    notebook = json.loads((ROOT / "nbs" / "07_commands.ipynb").read_text(encoding="utf-8"))
+    notebook = json.loads((ROOT / "nbs" / "09_commands.ipynb").read_text(encoding="utf-8"))
     shown = "".join("".join(output["text"]) for cell in notebook["cells"] if "--help" in "".join(cell["source"]) for output in cell.get("outputs", []))
     words = lambda text: " ".join(text.split())  # Python's versions break lines elsewhere
     assert words(capsys.readouterr().out) == words(shown)

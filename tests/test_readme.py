@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import mean
 
 from fmnist.claims import by_network, judge
-from fmnist.experiments import published_folder, published_results, read_records
+from fmnist.runner import published_folder, published_results, read_records
 from fmnist.report import verdict_counts
 from fmnist.studies import report_trials
 
@@ -39,13 +39,13 @@ def test_examples_print_what_is_shown(tmp_path):
 
 
 def test_numbers_are_those_of_the_published_results():
-    "New results, or another rule for claims: `nbs/index.ipynb` and `nbs/05b_claims.ipynb` must be run again."
+    "New results, or another rule for claims: `nbs/index.ipynb` and `nbs/06_claims.ipynb` must be run again."
     judgements = judge(by_network(read_records(published_folder())))
     assert f"{len(judgements)} claims of the original report that are tested here, {verdict_counts(judgements)}." in README
     for trial in report_trials("full"):
         values = [100 * result.scores.accuracy for result in published_results() if replace(result.trial, seed=0) == trial]
         assert f"| {trial.model.upper()} | {trial.epochs} | {len(values)} | {mean(values):.2f}" in README
-    assert str(dict(Counter(judgement.verdict for judgement in judgements))) in (ROOT / "nbs" / "05b_claims.ipynb").read_text(encoding="utf-8")
+    assert str(dict(Counter(judgement.verdict for judgement in judgements))) in (ROOT / "nbs" / "06_claims.ipynb").read_text(encoding="utf-8")
 
 
 def test_every_target_that_is_named_is_run_by_ci():

@@ -24,7 +24,7 @@ def test_promise(promise):
 
 # --- the tools themselves, on a project of two pages ---
 
-INDEX = ["# Tiny\n\n> A project of two pages", "See [the data](00_data.ipynb#sums), `double` and [settings](../settings.ini).\n\n::: {.callout-note}\n## Mind\nThe gap.\n:::"]
+INDEX = ["# Tiny\n\n> A project of two pages", "See [the data](01_data.ipynb#sums), `double` and [settings](../settings.ini).\n\n::: {.callout-note}\n## Mind\nThe gap.\n:::"]
 DATA = ["# Data\n\n> Sums", "## Sums\n\n$$\\begin{aligned} s &= \\sum_i x_i \\\\ m &= \\frac{s}{n} \\end{aligned}$$", "## Summary\n\nOne sum.", "## Exercises\n\nAnother."]
 CODE = 'def double(\n    number: int = 1,  # what to double\n) -> int:  # twice the number\n    "Double a number."\n    return 2 * number\n'
 
@@ -52,7 +52,7 @@ def project(tmp_path):
     for file in ("settings.ini", "nbs/_quarto.yml", "nbs/styles.css", "nbs/favicon.svg"):
         shutil.copy(ROOT / file, tmp_path / file)
     write_notebook(tmp_path / "nbs" / "index.ipynb", INDEX)
-    write_notebook(tmp_path / "nbs" / "00_data.ipynb", DATA, "#| default_exp data", f"#| exports\n{CODE}")
+    write_notebook(tmp_path / "nbs" / "01_data.ipynb", DATA, "#| default_exp data", f"#| exports\n{CODE}")
     for command in ([".ci/notebooks.py"], ["-c", "from nbdev.doclinks import nbdev_export; nbdev_export()"]):
         status, said = run(tmp_path, *command)
         assert status == 0, said
@@ -75,7 +75,7 @@ def test_site(project):
     page = (project / "_docs" / "data.html").read_text()
     assert "<mfrac>" in page and "katex" not in page and 'src="http' not in page
     owner = check.settings["DEFAULT"]
-    address = f"github.com/{owner['user']}/{owner['repo']}/blob/{owner['branch']}/nbs/00_data.ipynb"
+    address = f"github.com/{owner['user']}/{owner['repo']}/blob/{owner['branch']}/nbs/01_data.ipynb"
     assert f"https://kaggle.com/kernels/welcome?src=https://{address}" in page
     assert f"https://colab.research.google.com/{address.replace('.com', '')}" in page
     assert page.count("what to double") == page.count("Double a number.") == 1  # once, in the source
@@ -88,7 +88,7 @@ def test_site(project):
 
 @pytest.mark.parametrize("text, said", [
     ("[gone](99_gone.ipynb)", "index.html: broken link 99_gone.html"),
-    ("[gone](00_data.ipynb#nowhere)", "index.html: broken link data.html#nowhere"),
+    ("[gone](01_data.ipynb#nowhere)", "index.html: broken link data.html#nowhere"),
     ("[gone](../GONE.md)", "/GONE.md"),
     ("$\\nosuchcommand x$", "does not know \\nosuchcommand"),
     ("![far](https://example.org/far.png)", "index.html: needs the network for https://example.org/far.png"),
@@ -154,7 +154,7 @@ def test_check_is_silent_then_names_every_fault(project):
     status, said = run(project, ".ci/check.py")
     assert status == 0 and not said, said
     write_notebook(project / "nbs" / "index.ipynb", [INDEX[0] + "\n\nA lost sentence.", *INDEX[1:]], "import nbdev", "import math\nprint(math.pi)", "#| export\ndef f(): pass")
-    path = project / "nbs" / "00_data.ipynb"
+    path = project / "nbs" / "01_data.ipynb"
     notebook = json.loads(path.read_text())
     code = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
     code["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["saved in /home/me/run"]}]
@@ -168,9 +168,9 @@ def test_check_is_silent_then_names_every_fault(project):
     for fault in (
         "README.md is not what nbs/index.ipynb makes: run `python .ci/docs.py readme`",
         f"{check.PACKAGE}/data.py is not what the notebooks export: run `nbdev_export`",
-        "nbs/00_data.ipynb is not clean: run `nbdev_clean`",
-        "nbs/00_data.ipynb, cell 2 shows the path /home/me/run",
-        "nbs/00_data.ipynb must end with `## Summary` and `## Exercises`",
+        "nbs/01_data.ipynb is not clean: run `nbdev_clean`",
+        "nbs/01_data.ipynb, cell 2 shows the path /home/me/run",
+        "nbs/01_data.ipynb must end with `## Summary` and `## Exercises`",
         "nbs/index.ipynb, cell 0 must be `# Title`",
         "nbs/index.ipynb has not the badges and the setup cell that belong to it: run `python .ci/notebooks.py`",
         "nbs/index.ipynb, cell 2 imports nbdev",

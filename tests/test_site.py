@@ -37,7 +37,7 @@ def test_order(visit, site):
     page, _ = visit(site, "index.html", viewport=SCREEN)
     names = [Path(link).stem for link in page.eval_on_selector_all("#quarto-sidebar a", "links => links.map(link => link.pathname)")]
     assert sorted(names) == sorted([*NOTEBOOKS, "api"])
-    order = ["index", "data", "metrics", "mlp", "cnn", "hybrid", "experiments", "report", "api"]
+    order = ["index", "data", "metrics", "mlp", "cnn", "hybrid", "trials", "report", "api"]
     assert [name for name in names if name in order] == order
 
 

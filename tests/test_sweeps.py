@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 import fmnist
-from fmnist.experiments import Failure, History, Result, Trial, attempt, data_name, read_records, run_trials
+from fmnist.runner import read_records, run_trials
+from fmnist.trials import Failure, History, Result, Trial, attempt, data_name
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX sig
 DRIVER = """
 import multiprocessing, random, sys, threading
 from test_sweeps import sweep
-from fmnist.experiments import run_trials
+from fmnist.runner import run_trials
 
 def obey():
     for line in sys.stdin:
@@ -211,7 +212,7 @@ def test_executor_that_forks(tmp_path):
 def test_worker_that_cannot_start(tmp_path):
     "A script without the usual guard is told so, and no trial is blamed."
     script = tmp_path / "unguarded.py"
-    script.write_text("from test_sweeps import sweep\nfrom fmnist.experiments import run_trials\nrun_trials({'sweep': sweep(4)}, 'runs', workers=1)\n")
+    script.write_text("from test_sweeps import sweep\nfrom fmnist.runner import run_trials\nrun_trials({'sweep': sweep(4)}, 'runs', workers=1)\n")
     process = start(script, cwd=tmp_path)
     _, said = process.communicate(timeout=120)
     assert process.returncode and "a worker process does not start" in said and 'if __name__ == "__main__"' in said
@@ -223,7 +224,7 @@ def test_ctrl_c_does_not_reach_a_starting_worker():
     "The first worker of a fresh process, whose start also starts multiprocessing's helper, blocks the signal too."
     code = """if True:
         import signal
-        from fmnist.experiments import LocalExecutor
+        from fmnist.runner import LocalExecutor
         with LocalExecutor(1) as executor: print(executor.submit(signal.pthread_sigmask, signal.SIG_BLOCK, []).result())"""
     said, error = start("-c", code).communicate(timeout=60)
     assert "SIGINT" in said, error

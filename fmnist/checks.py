@@ -1,0 +1,81 @@
+"""What every module needs to speak to people: checks of arguments, and the two errors of training.
+
+A plain module, without a notebook: its tests are in tests/test_checks.py. It imports NumPy alone.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+__all__ = ["check", "check_choice", "is_whole", "is_number", "plain", "TrainingDiverged", "CheckpointError",
+           "check_same_settings"]
+
+
+def check(
+    allowed: bool,  # Is `given` good?
+    argument: str,  # Its name
+    given,  # Its value
+    expected: str,  # What is allowed, in words
+):
+    "Raise a `ValueError` that says what is wrong, unless `allowed`."
+    if not allowed:
+        raise ValueError(f"{argument} is {given!r}, expected {expected}")
+
+
+def check_choice(
+    argument: str,  # Its name
+    given,  # Its value
+    choices,  # The values that are allowed
+):
+    "Raise a `ValueError` that lists the `choices`, unless `given` is one of them."
+    check(given in list(choices), argument, given, f"one of {', '.join(map(repr, choices))}")
+
+
+def is_whole(
+    value,  # Anything
+    least: int = 1,  # The smallest that is allowed
+) -> bool:  # Python's whole numbers and NumPy's, no truth values
+    "Is this a whole number of at least `least`?"
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
+
+
+def is_number(
+    value,  # Anything
+) -> bool:  # Python's numbers and NumPy's, no truth values
+    "Is this one finite number?"
+    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    return number and math.isfinite(value)
+
+
+def plain(
+    value,  # A setting: a number, a string, a list, a tuple or a dictionary of those, or an array
+):  # The same as JSON would give it back: lists, and Python's own numbers
+    "The value without NumPy's own numbers, a single one of which would turn float32 arrays into float64."
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
+
+
+class TrainingDiverged(FloatingPointError):
+    "The loss became NaN or infinite; `history` has the epochs before, and the network is as it was after them."
+    history: Any = None  # A `History`, or a list of one for each network
+
+
+class CheckpointError(ValueError):
+    "A checkpoint cannot be read, or was made by something else, with other settings, or from other data."
+
+
+def check_same_settings(
+    path,  # The checkpoint, for the message
+    theirs: dict,  # What it says of the training that wrote it
+    mine: dict,  # The same of the training that would go on from it
+    remedy: str,  # What to do, a sentence
+):
+    "Raise a `CheckpointError` that names every setting which differs."
+    different = [f"{name} is {theirs.get(name)!r} there, {value!r} here"
+                 for name, value in mine.items() if theirs.get(name) != value]
+    if different:
+        raise CheckpointError(f"{path} was made with other settings: {'; '.join(different)}. {remedy}")
