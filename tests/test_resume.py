@@ -17,7 +17,7 @@ def train(path):
     model = cnn.CNNModel(channels=(4, 4, 4, 4, 4), hidden=(8,))
     data = fashion_mnist_sample()
     data = data._replace(train_images=data.train_images[:300], train_labels=data.train_labels[:300])
-    loaders = cnn_batches(data, augment=cnn.augmentation())[:2]
+    loaders = cnn_batches(data, augment=cnn.augmentation(flip=True, shift=2, erase=8))[:2]
     cnn.fit(model, *loaders, epochs=EPOCHS, path=path, dtype=None, device="cpu", schedule="one cycle", resume=True)
 
 
