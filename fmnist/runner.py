@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['append_record', 'set_aside_torn', 'read_records', 'read_results', 'lock_folder', 'WorkerStartError', 'LocalExecutor',
-           'has_gpu', 'local_executor', 'missing_trials', 'run_trials', 'published_folder', 'published_results',
-           'publish_results']
+           'uses_torch', 'has_gpu', 'local_executor', 'missing_trials', 'run_trials', 'published_folder',
+           'published_results', 'publish_results']
 
 # %% ../nbs/05b_runner.ipynb #e7de0a31
 import hashlib, importlib, json, math, multiprocessing, multiprocessing.connection, os, pickle, platform, queue, signal, subprocess, sys, threading, time, warnings
@@ -29,8 +29,9 @@ from .metrics import Epoch, History, Mistake, Scores, find_mistakes
 from .mlp import MLP, TrainingDiverged, patch
 
 # %% ../nbs/05b_runner.ipynb #b0000002
-from .trials import (MODELS, TORCH_MODELS, Failure, Result, Trial, _forget, _now, _threads, attempt, available_cores, checkpoint_path, data_name,
-                           describe_machine, is_final)
+from .machine import available_cores, default_threads, describe_machine
+from .trials import (LEARNERS, Failure, Result, Trial, attempt, checkpoint_path, data_name, is_final, learner_of,
+                           now)
 
 # %% ../nbs/05b_runner.ipynb #e3e9b0f6
 def _append(path, content):
@@ -122,6 +123,12 @@ def lock_folder(
         try: yield
         finally:
             if os.name == "posix": fcntl.flock(file, fcntl.LOCK_UN) # a worker that was forked meanwhile has the file open, too
+
+def _forget(folder, digests):
+    "Remove the state of these trials: best weights, what `fit` resumes from, and the hidden file of a worker that was killed as it wrote."
+    with suppress(FileNotFoundError): # nothing has run here
+        for path in (Path(folder)/"checkpoints").iterdir():
+            if path.name.lstrip(".").partition(".")[0] in digests: path.unlink(missing_ok=True)
 
 # %% ../nbs/05b_runner.ipynb #0a586520
 def _serve(pipe):
@@ -264,6 +271,12 @@ def _exit_reason(code):
     except ValueError: return f"exit code {code}"
 
 # %% ../nbs/05b_runner.ipynb #873f273e
+def uses_torch(
+    trial:Trial # Any
+) -> bool: # On a GPU, if there is one
+    "Is this trial computed by PyTorch?"
+    return learner_of(trial.model).library == "torch"
+
 def has_gpu() -> bool: # Would a CNN be trained on one?
     "Is there a GPU that PyTorch can use?"
     from fmnist import cnn
@@ -274,9 +287,9 @@ def local_executor(
     workers:int|None=None # How many processes; by default as many as make sense
 ) -> LocalExecutor: # To be closed by the caller
     "Workers for these trials on this machine, without more threads than cores."
-    torch_ones, cores = any(trial.model in TORCH_MODELS for trial in trials), available_cores()
+    torch_ones, cores = any(uses_torch(trial) for trial in trials), available_cores()
     workers = min(workers or (1 if torch_ones and has_gpu() else cores), len(trials))
-    return LocalExecutor(workers, max(1, min(cores//workers, _threads())) if torch_ones else 1)
+    return LocalExecutor(workers, max(1, min(cores//workers, default_threads())) if torch_ones else 1)
 
 # %% ../nbs/05b_runner.ipynb #5590ab3d
 def _check_scheduler(executor):
@@ -311,7 +324,7 @@ def _outcomes(trials, executor, folder, run, idle):
                         continue
                     died = isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker"
                     reason = str(error) if died else f"{type(error).__name__}: {error}"
-                    record = Failure(trial, "killed" if died else "error", f"{reason}, {(n := tries[trial.digest])} time{'s'*(n > 1)}", 0.0, describe_machine(), _now())
+                    record = Failure(trial, "killed" if died else "error", f"{reason}, {(n := tries[trial.digest])} time{'s'*(n > 1)}", 0.0, describe_machine(), now())
                 yield record
     finally:
         for future in running: future.cancel()
@@ -331,7 +344,7 @@ def missing_trials(
 def _parts(missing, wanted, workers, executor):
     "For each executor a function that gives it, to be entered, its trials that are missing, and all of its trials. Threads depend on what is wanted, not on what is missing: so do bits."
     if executor: return [(lambda: nullcontext(executor), missing, wanted)]
-    def both(trials): return [[t for t in trials if (t.model in TORCH_MODELS) == torch_ones] for torch_ones in (False, True)]
+    def both(trials): return [[t for t in trials if uses_torch(t) == torch_ones] for torch_ones in (False, True)]
     return [(lambda all_of_them=all_of_them: local_executor(all_of_them, workers), part, all_of_them) for part, all_of_them in zip(both(missing), both(wanted)) if part]
 
 # %% ../nbs/05b_runner.ipynb #475cf059
@@ -396,7 +409,7 @@ def publish_results(
         return {record["digest"]: record for record in map(json.loads, filter(None, file.read_bytes().split(b"\n") if file.exists() else []))}
     def order(record):
         trial = record.get("trial", {})
-        return [*MODELS, trial.get("model")].index(trial.get("model")), json.dumps({**trial, "seed": 0}, sort_keys=True), trial.get("seed", 0)
+        return [*LEARNERS, trial.get("model")].index(trial.get("model")), json.dumps({**trial, "seed": 0}, sort_keys=True), trial.get("seed", 0)
     for path in sorted(Path(source).glob("*.jsonl")):
         lines = kept(target/path.name)
         others = {digest for file in target.glob("*.jsonl") if file.name != path.name for digest in kept(file)}

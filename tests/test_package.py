@@ -57,14 +57,14 @@ def test_an_address_that_is_none_is_a_sentence(tmp_path):
 
 def test_a_checkout_need_not_be_installed(monkeypatch):
     "Only on the path, as after `git clone` on Kaggle: results and report can do without what pip wrote down."
-    from fmnist import __version__, report, trials
+    from fmnist import __version__, machine, report
     def unknown(name): raise PackageNotFoundError(name)
-    real = trials.version
-    monkeypatch.setattr(trials, "version", lambda name: unknown(name) if name == "fmnist" else real(name))
-    monkeypatch.setattr(trials, "distribution", unknown)
-    assert trials._software.__wrapped__()["fmnist"] == __version__  # what the cache would give was found with the real ones
-    monkeypatch.setattr(trials, "files", lambda name: Path("/nowhere") / name)
-    assert trials.commit.__wrapped__() is None
+    real = machine.version
+    monkeypatch.setattr(machine, "version", lambda name: unknown(name) if name == "fmnist" else real(name))
+    monkeypatch.setattr(machine, "distribution", unknown)
+    assert machine._software.__wrapped__()["fmnist"] == __version__  # what the cache would give was found with the real ones
+    monkeypatch.setattr(machine, "files", lambda name: Path("/nowhere") / name)
+    assert machine.commit.__wrapped__() is None
     assert report._footer().startswith(f"<footer><p>Made with fmnist {__version__}, ")
     monkeypatch.setattr(report, "metadata", unknown)
     assert report._footer() == f"<footer><p>Made with fmnist {__version__}</p></footer>"

@@ -1,0 +1,62 @@
+"What fmnist.imports promises: one's own code is found, is what its file says, and has a digest."
+import sys
+import time
+
+import pytest
+
+from fmnist.imports import code_digest, import_path, load_module, named
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    "A working directory for modules of one's own, forgotten afterwards."
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    yield tmp_path
+    for name in ("own_nets", "own_needs"):
+        sys.modules.pop(name, None)
+
+
+def test_a_module_in_the_working_directory_is_found_and_read_again_when_it_changes(folder):
+    path = folder / "own_nets.py"
+    path.write_text("def small(seed): return 1\n")
+    first = code_digest("own_nets:small")
+    assert named("own_nets:small")(0) == 1
+    time.sleep(0.01)
+    path.write_text("def small(seed): return 22\n")
+    assert named("own_nets:small")(0) == 22
+    assert code_digest("own_nets") != first
+
+
+@pytest.mark.parametrize("path, said", [
+    ("own_nets", 'expected the form "module:name"'),
+    ("own_nets:", 'expected the form "module:name"'),
+    ("nowhere_at_all:small", "there is no module 'nowhere_at_all' in "),
+    ("own_nets:large", "own_nets has no 'large'; it has small"),
+    ("__main__:small", "%%writefile nets.py"),
+])  # fmt: skip
+def test_what_cannot_be_found_is_named(folder, path, said):
+    (folder / "own_nets.py").write_text("def small(seed): return 1\n")
+    with pytest.raises(ValueError) as error:
+        named(path)
+    assert said in str(error.value)
+
+
+def test_what_a_module_itself_lacks_is_said_as_python_says_it(folder):
+    (folder / "own_needs.py").write_text("import nowhere_at_all\n")
+    with pytest.raises(ModuleNotFoundError, match="nowhere_at_all"):
+        load_module("own_needs")
+
+
+def test_digests_are_for_code_outside_the_package():
+    assert code_digest("fmnist.metrics:Scores") is None
+    assert code_digest("numpy.linalg:norm") == __import__("numpy").__version__
+    assert code_digest("json:dumps") == "installed"
+
+
+def test_a_function_is_named_by_where_it_stands():
+    assert import_path(load_module) == "fmnist.imports:load_module"
+    assert import_path("nets:small") == "nets:small"
+    with pytest.raises(ValueError, match="%%writefile nets.py"):
+        import_path(lambda seed: seed)
