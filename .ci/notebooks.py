@@ -16,13 +16,15 @@ from readme import badges
 
 ROOT = Path(__file__).resolve().parents[1]
 IDS = ("badges", "setup")
-# %pip, not a subprocess: it installs where the kernel runs. Without -U, nothing that is there is changed if it will do. On Kaggle
-# the internet may be off; then what the image lacks is looked for beside our wheel.
+# A folder of the package's name, as `git clone` makes it, has a spec, too, but no origin. %pip, not a
+# subprocess: it installs where the kernel runs. Without -U, what is there is not changed if it will
+# do. On Kaggle the internet may be off; then what the image lacks is looked for beside our wheel.
 SETUP = """#| eval: false
 #| hide
 # On Colab and Kaggle: install the package, unless it is there already; what is there stays as it is.
 import importlib.util, pathlib
-if importlib.util.find_spec("{name}") is None:
+package = importlib.util.find_spec("{name}")
+if package is None or package.origin is None:
     if wheels := sorted(pathlib.Path("/kaggle/input").rglob("{name}-*.whl")):
         %pip install -q --no-index --find-links "{{wheels[-1].parent}}" "{{wheels[-1]}}"
     else:

@@ -4,7 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
-from importlib.util import find_spec
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -57,7 +57,8 @@ def test_badges(path):
 
 def installed(monkeypatch, inputs, there):
     "What the setup cell asks pip for, with `inputs` as Kaggle's; `there`: is fmnist installed?"
-    monkeypatch.setattr("importlib.util.find_spec", lambda name, *_: find_spec(name) if there or name != "fmnist" else None)
+    path = sys.path if there else [str(inputs)]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: PathFinder.find_spec(name, path))
     asked, shell = [], InteractiveShell()
     shell.register_magic_function(asked.append, magic_name="pip")
     shell.run_cell(cells(NOTEBOOKS[0])["setup"].replace("/kaggle/input", str(inputs))).raise_error()
@@ -78,6 +79,12 @@ def test_setup_on_colab(monkeypatch, tmp_path):
     (asked,) = installed(monkeypatch, tmp_path / "missing", there=False)
     assert re.fullmatch(r"install -q git\+https://github\.com/[\w-]+/fmnist", asked)  # no -U
     assert installed(monkeypatch, tmp_path / "missing", there=True) == []
+
+
+def test_a_folder_of_that_name_is_not_the_package(monkeypatch, tmp_path):
+    "Somebody has cloned the repository beside the notebook."
+    (tmp_path / "fmnist" / "nbs").mkdir(parents=True)
+    assert len(installed(monkeypatch, tmp_path, there=False)) == 1
 
 
 def check_kaggle_folder(folder, path, user):
