@@ -1,5 +1,6 @@
 "Sweeps survive what kills them: SIGKILL at random moments, Ctrl-C, a second driver, a lost Dask worker or scheduler."
 import json
+import math
 import multiprocessing
 import os
 import random
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,26 +17,29 @@ from pathlib import Path
 import pytest
 
 import fmnist
-from fmnist.runner import read_records, run_trials
+from fmnist.runner import check_executor, run_trials
+from fmnist.store import read_records
 from fmnist.trials import Failure, History, Result, Trial, attempt, data_name
+from fmnist.worker import LocalExecutor, WorkerStartError
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 
-# A driver that kills a worker, or tells their numbers, when it reads a line.
+# A driver without a guard, which kills a worker, or tells their numbers, when it reads a line.
 DRIVER = """
-import multiprocessing, random, sys, threading
+import random, sys, threading
 from test_sweeps import sweep
 from fmnist.runner import run_trials
+from fmnist.worker import LocalExecutor
 
 def obey():
     for line in sys.stdin:
-        workers = multiprocessing.active_children()
+        workers = [worker.process for worker in executor.hands.workers]
         if line == "kill\\n" and workers: random.choice(workers).kill()
         print(*(worker.pid for worker in workers), flush=True)
 
-if __name__ == "__main__":
+with LocalExecutor(2) as executor:
     threading.Thread(target=obey, daemon=True).start()
-    run_trials({"sweep": sweep(int(sys.argv[2]), int(sys.argv[3]))}, sys.argv[1], workers=2)
+    run_trials({"sweep": sweep(int(sys.argv[2]), int(sys.argv[3]))}, sys.argv[1], executor)
 """
 ENVIRONMENT = os.environ | {
     "PYTHONPATH": os.pathsep.join([str(Path(fmnist.__file__).parents[1]), str(Path(__file__).parent)]),
@@ -88,7 +92,8 @@ def nothing_runs_on():
 
 
 def start(*command, **more):
-    process = subprocess.Popen([sys.executable, *map(str, command)], env=ENVIRONMENT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, *map(str, command)], text=True, **{"env": ENVIRONMENT} | pipes | more)
     STARTED.append(process)
     return process
 
@@ -203,31 +208,151 @@ def test_time_left_is_told_for_mlps_and_cnns_apart(tmp_path, capsys):
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="a process with threads is not safe to fork there")
 def test_executor_that_forks(tmp_path):
-    "Its workers have the lock's file open as well; the next run in the same folder must not take them for another driver."
+    "Its workers have the lock's file open as well; the next run in the same folder must not take them for a driver."
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
         for number in (1, 2):
             assert len(run_trials({"sweep": sweep(number)}, tmp_path, pool, run=diverges)) == number
 
 
-def test_worker_that_cannot_start(tmp_path):
-    "A script without the usual guard is told so, and no trial is blamed."
-    script = tmp_path / "unguarded.py"
-    script.write_text("from test_sweeps import sweep\nfrom fmnist.runner import run_trials\nrun_trials({'sweep': sweep(4)}, 'runs', workers=1)\n")
-    process = start(script, cwd=tmp_path)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode and "a worker process does not start" in said and 'if __name__ == "__main__"' in said
-    assert said.count("Traceback") == 1  # the driver's: workers leave in silence, and at once
-    assert not list((tmp_path / "runs").glob("*.jsonl"))
+def test_executor_that_forks_where_torch_is_loaded(tmp_path, monkeypatch):
+    "It is refused before anything is handed out; where nothing is PyTorch's, or nothing forks, it is not."
+    monkeypatch.setitem(sys.modules, "torch", sys.modules.get("torch", sys))
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
+        with pytest.raises(ValueError, match="expected one that does not fork"):
+            run_trials({"sweep": [*sweep(1), Trial("cnn", {}, 1)]}, tmp_path, pool, run=diverges)
+        check_executor(pool, sweep(1))
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        check_executor(pool, [Trial("cnn", {}, 1)])
+    assert not list(tmp_path.glob("*.jsonl"))
 
 
-def test_ctrl_c_does_not_reach_a_starting_worker():
-    "The first worker of a fresh process, whose start also starts multiprocessing's helper, blocks the signal too."
+UNGUARDED = "from test_sweeps import sweep\nfrom fmnist.runner import run_trials\n"
+UNGUARDED += "print(len(run_trials({'sweep': sweep(4)}, 'runs', workers=2)))\n"
+
+
+@pytest.mark.parametrize("how", ["script", "standard input", "console"])
+def test_no_guard_is_needed(tmp_path, how):
+    "A script, a script from standard input and a console have workers; nothing of theirs is run twice."
+    (tmp_path / "unguarded.py").write_text(UNGUARDED)
+    arguments = {"script": ["unguarded.py"], "standard input": ["-"], "console": ["-i", "-q"]}[how]
+    said, error = start(*arguments, cwd=tmp_path).communicate(UNGUARDED, timeout=120)
+    assert said.count("4") == 1, (said, error)
+    assert "Traceback" not in error and lines(tmp_path / "runs") == 4, error
+
+
+def test_modules_beside_a_script(tmp_path):
+    "A worker finds what the driver finds: beside the script, and in the folder where it is started."
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "beside.py").write_text("def where(): return __file__")
+    (tmp_path / "inside.py").write_text("def where(): return __file__")
+    (tmp_path / "scripts" / "script.py").write_text("""if True:
+        import sys; sys.path.append("")
+        from beside import where
+        from inside import where as here
+        from fmnist.worker import LocalExecutor
+        with LocalExecutor(1) as executor: print(executor.submit(where).result(), executor.submit(here).result())
+        def own(): pass
+        try: executor.submit(own)
+        except ValueError as error: print(error)""")
+    said, error = start("scripts/script.py", cwd=tmp_path).communicate(timeout=60)
+    assert "beside.py" in said and "inside.py" in said, error
+    assert "own is defined in the script or notebook itself" in said, said
+
+
+def test_a_worker_that_prints(tmp_path):
+    "What a call or a `sitecustomize` prints is no answer; it goes to standard error."
+    (tmp_path / "sitecustomize.py").write_text("print('good morning')")
+    code = "from fmnist.worker import LocalExecutor\nwith LocalExecutor(1) as executor: "
+    code += "print(executor.submit(print, 'from the worker').result(), executor.submit(pow, 2, 5).result())"
+    environment = ENVIRONMENT | {"PYTHONPATH": os.pathsep.join([str(tmp_path), ENVIRONMENT["PYTHONPATH"]])}
+    said, error = start("-c", code, env=environment).communicate(timeout=60)
+    assert said.endswith("None 32\n") and "from the worker" in error, (said, error)
+
+
+class NoTraveller:
+    "Something that cannot be unpickled."
+
+    def __reduce__(self):
+        return open, ("/nowhere/at all",)
+
+
+class Particular(Exception):
+    "An error that cannot be unpickled."
+
+    def __init__(self, one, two):
+        super().__init__(f"{one} and {two}")
+
+
+def raises(kind):
+    raise {"particular": Particular(1, 2), "exit": SystemExit(3), "interrupt": KeyboardInterrupt()}[kind]
+
+
+def test_calls_that_fail():
+    "Whatever a call raises comes back as an error of that call, and the worker goes on."
+    environment = os.environ.get("OMP_NUM_THREADS")
+    with LocalExecutor(1, threads=3) as executor:
+        pid = executor.submit(os.getpid).result()
+        assert isinstance(executor.submit(math.sqrt, -1).exception(), ValueError)
+        assert isinstance(executor.submit(abs, threading.Lock()).exception(), TypeError)  # cannot be pickled
+        assert isinstance(executor.submit(abs, NoTraveller()).exception(), FileNotFoundError)
+        for kind, words in (("particular", "1 and 2"), ("exit", "3"), ("interrupt", "KeyboardInterrupt")):
+            error = executor.submit(raises, kind).exception()
+            assert type(error) is RuntimeError and words in str(error), error
+        assert executor.submit(os.getenv, "OMP_NUM_THREADS").result() == "3"
+        assert executor.submit(os.getpid).result() == pid
+        killed = executor.submit(signal.raise_signal, signal.SIGKILL).exception()
+        assert isinstance(killed, BrokenExecutor) and "signal SIGKILL" in str(killed)
+        assert executor.submit(os.getpid).result() != pid
+    assert os.environ.get("OMP_NUM_THREADS") == environment  # ours is as it was
+    assert not executor.hands.workers
+    with pytest.raises(RuntimeError, match="shutdown"):
+        executor.submit(math.sqrt, 1)
+    with pytest.raises(ValueError, match="workers is 0"):
+        LocalExecutor(0)
+
+
+def test_executor_that_is_interrupted():
+    "Calls that run are killed, those that wait are cancelled; to do it twice does no harm."
+    executor = LocalExecutor(1)
+    calls = [executor.submit(time.sleep, 1000) for _ in range(3)]
+    until(calls[0].running, "a call")
+    executor.shutdown(cancel_futures=True)
+    executor.shutdown()
+    assert isinstance(calls[0].exception(), BrokenExecutor) and calls[1].cancelled() and calls[2].cancelled()
+
+
+def test_worker_that_cannot_start(tmp_path, monkeypatch):
+    "The run ends, and no trial is blamed."
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(WorkerStartError, match="a worker process does not start .exit code 1."):
+        run_trials({"sweep": sweep(2)}, tmp_path)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
+    with pytest.raises(WorkerStartError, match="No such file"):
+        run_trials({"sweep": sweep(2)}, tmp_path)
+    assert not list(tmp_path.glob("*.jsonl"))
+
+
+def test_ctrl_c_does_not_reach_a_worker():
+    "It has a session of its own from its first moment."
+    with LocalExecutor(1) as executor:
+        assert executor.submit(os.getsid, 0).result() != os.getsid(0)
+
+
+def test_worker_ends_in_mid_call(tmp_path):
+    "A driver that is killed while a call runs leaves nothing running."
     code = """if True:
-        import signal
-        from fmnist.runner import LocalExecutor
-        with LocalExecutor(1) as executor: print(executor.submit(signal.pthread_sigmask, signal.SIG_BLOCK, []).result())"""
-    said, error = start("-c", code).communicate(timeout=60)
-    assert "SIGINT" in said, error
+        import os, time
+        from fmnist.worker import LocalExecutor
+        executor = LocalExecutor(1)
+        print(executor.submit(os.getpid).result(), flush=True)
+        executor.submit(time.sleep, 1000).result()"""
+    driver = start("-c", code)
+    worker = int(driver.stdout.readline())
+    time.sleep(0.1)
+    assert is_running(worker)
+    driver.kill()
+    driver.wait()
+    until(lambda: not is_running(worker), "the end of the worker", seconds=10)
 
 
 def test_ctrl_c_and_a_second_driver(tmp_path):
