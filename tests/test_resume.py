@@ -7,18 +7,19 @@ import time
 import pytest
 import torch
 
-from fmnist import cnn
-from fmnist.data import cnn_batches, fashion_mnist_sample
+from fmnist.cnn import CNNModel
+from fmnist.data import augmentation, cnn_batches, fashion_mnist_sample
+from fmnist.training import fit
 
 EPOCHS, KILLS = 8, 20
 
 
 def train(path):
-    model = cnn.CNNModel(channels=(4, 4, 4, 4, 4), hidden=(8,))
+    model = CNNModel(channels=(4, 4, 4, 4, 4), hidden=(8,))
     data = fashion_mnist_sample()
     data = data._replace(train_images=data.train_images[:300], train_labels=data.train_labels[:300])
-    loaders = cnn_batches(data, augment=cnn.augmentation(flip=True, shift=2, erase=8))[:2]
-    cnn.fit(model, *loaders, epochs=EPOCHS, path=path, dtype=None, device="cpu", schedule="one cycle", resume=True)
+    loaders = cnn_batches(data, augment=augmentation(flip=True, shift=2, erase=8))[:2]
+    fit(model, *loaders, epochs=EPOCHS, path=path, dtype="float32", device="cpu", schedule="one cycle", resume=True)
 
 
 def version(path):
@@ -28,7 +29,7 @@ def version(path):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_killed_at_random_moments(tmp_path):
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fmnist.cnn", "torch._dynamo"])  # a new process, and its first optimizer, then start at once
+    context.set_forkserver_preload(["fmnist.training", "torch._dynamo"])  # a new process, and its first optimizer, then start at once
 
     def start(name):
         process = context.Process(target=train, args=(tmp_path / f"{name}.pth",))
