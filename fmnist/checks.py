@@ -1,15 +1,16 @@
-"""What every module needs to speak to people: checks of arguments, and the two errors of training.
+"""What every module needs to speak to people: checks of arguments, values by position, and the two errors of training.
 
 A plain module, without a notebook: its tests are in tests/test_checks.py. It imports NumPy alone.
 """
 
+import argparse
 import math
 from typing import Any
 
 import numpy as np
 
-__all__ = ["check", "check_choice", "is_whole", "is_number", "plain", "TrainingDiverged", "CheckpointError",
-           "check_same_settings"]
+__all__ = ["check", "check_choice", "is_whole", "is_number", "plain", "as_array", "whole_number",
+           "TrainingDiverged", "CheckpointError", "check_same_settings"]
 
 
 def check(
@@ -57,6 +58,28 @@ def plain(
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
+
+
+def as_array(
+    values,  # A NumPy array, a list, a pandas Series, or a torch tensor on any device
+) -> np.ndarray:  # The same values in the same order, whatever the index of a Series says
+    "The values by their position."
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        if str(values.dtype) == "torch.bfloat16":  # which NumPy does not have
+            values = values.float()
+    return np.asarray(values)
+
+
+def whole_number(
+    least: int = 0,  # The smallest that is allowed
+):  # Function from a word of the command line to a number
+    "Type of a command's argument that counts something, or that is a seed."
+    def number(text):
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+        return int(text)
+    return number
 
 
 class TrainingDiverged(FloatingPointError):

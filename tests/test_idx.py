@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fmnist.data import IDXError, load_idx_file, save_idx_file
+from fmnist.files import IDXError, load_idx_file, save_idx_file
 
 shapes = st.lists(st.integers(0, 5), max_size=5).map(tuple)
 types = st.sampled_from(["uint8", "int8", "int16", "int32", "float32", "float64"])
