@@ -204,16 +204,16 @@ def _fit_again(path, fit):
         path.unlink(missing_ok=True)
         return fit()
 
-# %% ../nbs/05_trials.ipynb #f909efaf
+# %% ../nbs/05_trials.ipynb #0116d8f1
 class _Torch:
     "A network of PyTorch, from the import path of a function or class that makes it."
-    library = "torch"
+    library, tested = "torch", "best"
 
     def __init__(self, trial, data, precision=None):
         import torch
         from fmnist import training
         self.trial, self.device = trial, training.default_device()
-        self.tested = trial.training.get("keep", "best")
+        self.tested = trial.training.get("keep", self.tested)
         self.precision = trial.training.get("dtype") or precision or measured_precision()
         with _one_at_a_time, training.fork_rng(self.device):
             torch.manual_seed(training.torch_seed(trial.seed, "initialization"))
