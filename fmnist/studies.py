@@ -9,7 +9,7 @@ __all__ = ['BUDGETS', 'MLP_STUDIES', 'CNN_STUDIES', 'MODEL_STUDIES', 'REPORT', '
            'plot_comparisons', 'estimate', 'report_parser', 'find_studies', 'published_spread', 'power_line',
            'fmnist_run', 'fmnist_results']
 
-# %% ../nbs/05d_studies.ipynb #cd96d320
+# %% ../nbs/05d_studies.ipynb #25f8a023
 import argparse, json, math, os, shlex, shutil, sys, tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -21,8 +21,8 @@ from .data import whole_number
 from .imports import code_digest, import_path, load_module, named
 from .original import BASELINE_MLP, BEST_CNN, CNN_TRAINING, SECTION_3_CNN, original_accuracy
 from .recipes import ABLATION, RECIPES
-from .runner import (_parts, has_gpu, missing_trials, published_folder, read_records,
-                           run_trials, uses_torch)
+from .runner import has_gpu, missing_trials, parts, run_trials, uses_torch
+from .store import published_folder, read_records
 from .statistics import (STUDENT_FROM, choose, compare, paired_differences, power_text, seeds_needed,
                                summarise, typical_spread)
 from .trials import (Failure, Result, Trial, attempt, check_settings, data_name, is_final, learner_of,
@@ -464,7 +464,7 @@ def _sizes(trial):
     data = load_data(trial.data, trial.source)
     return len(data.train_labels), len(data.test_labels)
 
-# %% ../nbs/05d_studies.ipynb #689d4b98
+# %% ../nbs/05d_studies.ipynb #2b587342
 def estimate(
     trials:list, # Of `Trial`
     executor=None, # As for `run_trials`
@@ -474,7 +474,7 @@ def estimate(
     probes = {_network(trial): _probe(trial) for trial in trials}
     rate, slots = {}, {}
     with tempfile.TemporaryDirectory() as folder:
-        for start, part, _ in _parts(list(probes.values()), trials, workers, executor):
+        for start, part, _ in parts(list(probes.values()), trials, workers, executor):
             with start() as pool:
                 for probe, record in zip(part, pool.map(attempt, part, [folder]*len(part)), strict=True):
                     seconds = min((epoch.seconds for epoch in record.history.epochs), default=math.nan)
