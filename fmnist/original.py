@@ -7,7 +7,7 @@ import json
 from importlib.resources import files
 from pathlib import Path
 
-__all__ = ["BASELINE_MLP", "BEST_CNN", "SECTION_3_CNN", "CNN_TRAINING", "original_report", "original_accuracy"]
+__all__ = ["BASELINE_MLP", "BEST_CNN", "LITERAL_CNN", "SECTION_3_CNN", "CNN_TRAINING", "original_report", "original_accuracy"]
 
 # Table 2, and the text beside it.
 BASELINE_MLP: dict = dict(
@@ -20,6 +20,9 @@ BEST_CNN: dict = dict(
     channels=(64, 192, 384, 256, 256), kernel_sizes=(3, 3, 3, 3, 3), strides=(1, 1, 1, 1, 1), paddings=(1, 1, 1, 1, 1),
     pooling="max", initialization="he", dropout=0.2, hidden=(256, 256), pool_after=(1, 2, 5),
 )  # fmt: skip
+
+# The same, read as it is printed: windows of 3 x 3, 2 pixels apart and padded by 1, as AlexNet's, after each convolution.
+LITERAL_CNN: dict = BEST_CNN | dict(pool_after=(1, 2, 3, 4, 5), pool=(3, 2, 1))
 
 # Section 3, where it differs.
 SECTION_3_CNN: dict = dict(

@@ -32,8 +32,8 @@ def uses_torch(
 
 def has_gpu() -> bool: # Would a CNN be trained on one?
     "Is there a GPU that PyTorch can use?"
-    from fmnist import cnn
-    return cnn.default_device().type != "cpu"
+    from fmnist import training
+    return training.default_device().type != "cpu"
 
 def local_executor(
     trials:list, # Of `Trial`, either all for PyTorch or none
