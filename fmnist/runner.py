@@ -321,8 +321,8 @@ def check_names(
 ):
     "A `ValueError` if a study's name cannot be a file's."
     for name in plan:
-        good = isinstance(name, str) and name.isprintable() and Path(name).name == name and len(name.encode()) <= 200
-        check(good, "the name of a study", name, "what can be a file's name, of at most 200 bytes")
+        good = isinstance(name, str) and name.isprintable() and Path(name).name == name not in ("", "..")
+        check(good and len(name.encode()) <= 200, "the name of a study", name, "what can be a file's name, of at most 200 bytes")
 
 def mend_files(
     plan:dict, # Name of each study -> list of `Trial`
