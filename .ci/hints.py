@@ -5,6 +5,7 @@
 mypy does not see what is added to a class after it is defined, as the notebooks do. So it gets a temporary copy of the
 modules, in which all that stands within its class; the lines that it names are those of the modules themselves.
 """
+
 import ast
 import re
 import subprocess
@@ -14,7 +15,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 # `seen = {}` needs no annotation; not every library that we use has hints
-OPTIONS = ["--check-untyped-defs", "--warn-redundant-casts", "--disable-error-code=var-annotated", "--disable-error-code=import-untyped", "--no-error-summary"]
+OPTIONS = [
+    "--check-untyped-defs",
+    "--warn-redundant-casts",
+    "--disable-error-code=var-annotated",
+    "--disable-error-code=import-untyped",
+    "--no-error-summary",
+]
 
 
 def owner(node):
@@ -32,11 +39,15 @@ def whole_classes(text):
     added = {end: [] for end in ends.values()}
     for node in body:
         if (name := owner(node)) in ends:
-            first = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", []))])
+            first = min(
+                [node.lineno, *(each.lineno for each in getattr(node, "decorator_list", []))]
+            )
             for number in range(first, node.end_lineno + 1):
                 if (line := lines.pop(number)) != "@patch":
                     added[ends[name]].append((number, "    " + line.removeprefix(f"{name}.")))
-    order = [pair for number, line in lines.items() for pair in ((number, line), *added.get(number, []))]
+    order = [
+        pair for number, line in lines.items() for pair in ((number, line), *added.get(number, []))
+    ]
     return "\n".join(line for _, line in order) + "\n", [number for number, _ in order]
 
 
@@ -48,12 +59,26 @@ def wrong_hints(package):
         for path in package.glob("*.py"):
             text, numbers[path.name] = whole_classes(path.read_text(encoding="utf-8"))
             (copy / path.name).write_text(text, encoding="utf-8")
-        mypy = [sys.executable, "-m", "mypy", *OPTIONS, "--cache-dir", package.parent / ".mypy_cache", package.name]
+        mypy = [
+            sys.executable,
+            "-m",
+            "mypy",
+            *OPTIONS,
+            "--cache-dir",
+            package.parent / ".mypy_cache",
+            package.name,
+        ]
         run = subprocess.run(mypy, cwd=folder, capture_output=True, text=True)
     if run.returncode > 1 or run.stderr:
         raise RuntimeError(f"mypy fails: mend this first\n{run.stderr}{run.stdout}")
-    found = [re.match(r".*?(\w+\.py):(\d+): (?:error: )?(.*)", line).groups() for line in run.stdout.splitlines()]
-    return [f"{package.name}/{name}, line {numbers[name][int(number) - 1]}: {said}" for name, number, said in found]
+    found = [
+        re.match(r".*?(\w+\.py):(\d+): (?:error: )?(.*)", line).groups()
+        for line in run.stdout.splitlines()
+    ]
+    return [
+        f"{package.name}/{name}, line {numbers[name][int(number) - 1]}: {said}"
+        for name, number, said in found
+    ]
 
 
 if __name__ == "__main__":

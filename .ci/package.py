@@ -5,6 +5,7 @@
 
 The archives go to dist/; the wheel is made from the source archive, so both are tried.
 """
+
 import argparse
 import configparser
 import os
@@ -103,7 +104,9 @@ def wrong_metadata(wheel):
     with zipfile.ZipFile(wheel) as archive:
         name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         about = Metadata.from_email(archive.read(name))  # raises an error if a field is not valid
-    yield from (f"no {field} in the metadata" for field in FIELDS.split() if not getattr(about, field))
+    yield from (
+        f"no {field} in the metadata" for field in FIELDS.split() if not getattr(about, field)
+    )
     if str(about.version) != settings["version"]:
         yield f"the metadata say version {about.version}, settings.ini {settings['version']}"
     prose = re.sub(r"^```.*?^```", "", about.description, flags=re.M | re.S)

@@ -1,7 +1,7 @@
 """Run notebooks as somebody does who opens one of them alone, on Kaggle or on Colab.
 
-    .venv/bin/python .ci/run_all.py                     cells without flags, the data are the sample
-    .venv/bin/python .ci/run_all.py --flags data slow   cells with these flags, too, on the full data
+    .venv/bin/python .ci/run_all.py                     cells without flags
+    .venv/bin/python .ci/run_all.py --flags data slow   these, too; the data are the full ones
 
 Each notebook runs in one of the surroundings, the first in all of them; `--surroundings` names
 others. A run has a file system and a network of its own (Linux namespaces: as root, or where users
@@ -9,6 +9,7 @@ may make them): a read-only /kaggle/input and no network, or /content and a mirr
 Its environment has the requirements, but neither nbdev nor this repository; the package is not
 installed until the notebook's setup cell does so.
 """
+
 import argparse
 import fcntl
 import functools
@@ -103,8 +104,8 @@ def make_data(full, work):
     from fmnist.data import fashion_mnist, fashion_mnist_sample
     from fmnist.data import FILES, MIRRORS, save_idx_file  # not in a run: there it must be missing
 
-    table = {}
-    for name, array in zip(FILES, fashion_mnist() if full else fashion_mnist_sample()):
+    table, data = {}, fashion_mnist() if full else fashion_mnist_sample()
+    for name, array in zip(FILES, data, strict=True):
         for surroundings, (_, place, _) in SURROUNDINGS.items():
             path = work / surroundings / place.format(name)
             save_idx_file(path, array)
@@ -205,8 +206,9 @@ def surround(surroundings, shared, own):
 
 def chosen(document, flags):
     "The numbers of the cells that run: those without flags, or with these alone."
+    known = "|".join(settings["tst_flags"].split())
     for number, cell in enumerate(document.cells):
-        found = re.findall(rf"^#\|\s*({'|'.join(settings['tst_flags'].split())})\b", cell.source, re.M)
+        found = re.findall(rf"^#\|\s*({known})\b", cell.source, flags=re.M)
         if cell.cell_type != "code" or set(found) <= set(flags):
             yield number
 
@@ -258,8 +260,9 @@ def inside(notebook, surroundings, shared, own):
 
 @functools.cache
 def unshare():
-    "The command that gives a process mounts and a network of its own; users need `--map-root-user`."
-    for command in (["unshare", "--mount", "--net"], ["unshare", "--mount", "--net", "--map-root-user"]):
+    "The command that gives a process mounts and a network of its own."
+    for more in ([], ["--map-root-user"]):  # users need that
+        command = ["unshare", "--mount", "--net", *more]
         if not subprocess.run([*command, "true"], capture_output=True).returncode:
             return command
     sys.exit("Runs need mounts and a network of their own: Linux, and sudo or CAP_SYS_ADMIN.")
@@ -311,7 +314,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     add, flags = parser.add_argument, settings["tst_flags"].split()
     add("--flags", nargs="+", choices=flags, default=[], help="run cells with these flags, too")
-    add("--notebook", nargs="+", choices=names, default=names, metavar="NOTEBOOK", help="only these")
+    add(
+        "--notebook", nargs="+", choices=names, default=names, metavar="NOTEBOOK", help="only these"
+    )
     add("--surroundings", nargs="+", choices=SURROUNDINGS, help="each notebook in all of these")
     add("--workers", type=int, default=os.cpu_count(), help="runs at a time (default: one a core)")
     options = parser.parse_args()

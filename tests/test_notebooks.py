@@ -6,17 +6,15 @@ import subprocess
 import sys
 from importlib.machinery import PathFinder
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
-from nbdev.config import get_config
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / ".ci"))
 import notebooks
 
-CONFIG = get_config(path=ROOT)
+CONFIG = notebooks.settings
 NOTEBOOKS = sorted((ROOT / "nbs").glob("*.ipynb"))
 WHEEL = "fmnist-0.1.0-py3-none-any.whl"
 
@@ -41,7 +39,7 @@ def test_generator(monkeypatch, capsys, tmp_path):
     notebook["cells"] = [title, *rest, {**setup, "source": ["%pip install -U everything"]}]  # one lost, one changed and elsewhere
     path.write_text(json.dumps(notebook), encoding="utf-8")
     assert changes() == [f"nbs/{path.name}"] and path.read_text(encoding="utf-8") == NOTEBOOKS[0].read_text(encoding="utf-8")
-    fork = SimpleNamespace(lib_name="fmnist", nbs_path=CONFIG.nbs_path, user="somebody", repo="fork", branch="other", git_url="https://github.com/somebody/fork")
+    fork = {**CONFIG, "user": "somebody", "repo": "fork", "branch": "other", "git_url": "https://github.com/somebody/fork"}
     assert len(changes(fork)) == len(NOTEBOOKS) and changes(fork) == []
     new = cells(path)
     assert new["badges"].count(f"somebody/fork/blob/other/nbs/{path.name}") == 2 and "git+https://github.com/somebody/fork" in new["setup"]
@@ -99,7 +97,7 @@ def check_kaggle_folder(folder, path, user):
 
 def test_kaggle_folder(tmp_path):
     subprocess.run([sys.executable, ROOT / ".ci" / "notebooks.py", "kaggle", NOTEBOOKS[0], tmp_path / "command"], check=True)
-    check_kaggle_folder(tmp_path / "command", NOTEBOOKS[0], CONFIG.user)
+    check_kaggle_folder(tmp_path / "command", NOTEBOOKS[0], CONFIG["user"])
     for path in NOTEBOOKS:
         notebooks.for_kaggle(CONFIG, path, tmp_path / path.stem, "somebody")
         check_kaggle_folder(tmp_path / path.stem, path, "somebody")

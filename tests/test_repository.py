@@ -1,4 +1,4 @@
-"The repository keeps its promises (.ci/check.py), and the documentation build (.ci/docs.py) does what it says."
+"The repository keeps its promises (.ci/check.py), and .ci/docs.py and .ci/style.py do what they say."
 import json
 import shutil
 import subprocess
@@ -12,48 +12,77 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / ".ci"))
 import check
 import hints
+import pages
 
 
 @pytest.mark.parametrize("promise", check.CHECKS, ids=lambda promise: promise.__name__)
 def test_promise(promise):
-    if promise is check.check_hints and f"torch=={version('torch').partition('+')[0]}\n" not in (ROOT / ".ci" / "constraints.txt").read_text():
-        pytest.skip("PyTorch's hints change: ours are checked with the version of .ci/constraints.txt")
-    problems = promise()
+    ours = (ROOT / ".ci" / "constraints.txt").read_text()
+    if promise is check.check_hints and f"torch=={version('torch').partition('+')[0]}\n" not in ours:
+        pytest.skip("PyTorch's hints change: ours are checked with the version of constraints.txt")
+    problems = list(promise())
     assert not problems, "\n" + "\n".join(problems)
 
 
 # --- the tools themselves, on a project of two pages ---
 
-INDEX = ["# Tiny\n\n> A project of two pages", "See [the data](01_data.ipynb#sums), `double` and [settings](../settings.ini).\n\n::: {.callout-note}\n## Mind\nThe gap.\n:::"]
-DATA = ["# Data\n\n> Sums", "## Sums\n\n$$\\begin{aligned} s &= \\sum_i x_i \\\\ m &= \\frac{s}{n} \\end{aligned}$$", "## Summary\n\nOne sum.", "## Exercises\n\nAnother."]
-CODE = 'def double(\n    number: int = 1,  # what to double\n) -> int:  # twice the number\n    "Double a number."\n    return 2 * number\n'
+INDEX = [
+    "# Tiny\n\n> A project of two pages",
+    "See [the data](01_data.ipynb#sums), `double`, [`double`](01_data.ipynb), an epoch, an epoch\n\n"
+    "and [settings](../settings.ini).",
+]
+EQUATION = "$$\\begin{aligned} s &= \\sum_i x_i \\\\ m &= \\frac{s}{n} \\end{aligned}$$"
+DATA = [
+    "# Data\n\n> Sums",
+    f"## Sums\n\n{EQUATION}",
+    "## Summary\n\nOne sum.",
+    "## Exercises\n\nAnother.",
+]
+WORDS = ["# Words\n\n> What they mean", "- **epoch**: one pass over *all* images"]
+CODE = """def double(
+    number: int = 1,  # what to double
+) -> int:  # twice the number
+    "Double a number."
+    return 2 * number
+"""
 
 
 def write_notebook(path, texts, *codes):
     "Write a clean notebook of Markdown cells, then code cells."
-    cells = [{"cell_type": "markdown", "metadata": {}, "source": text.splitlines(True)} for text in texts]
-    cells += [{"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": [], "source": code.splitlines(True)} for code in codes]
+    empty = {"cell_type": "markdown", "metadata": {}}
+    cells = [{**empty, "source": text.splitlines(True)} for text in texts]
+    empty = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
+    cells += [{**empty, "source": code.splitlines(True)} for code in codes]
     cells = [{**cell, "id": f"cell-{number}"} for number, cell in enumerate(cells)]
-    path.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}, indent=1, sort_keys=True) + "\n")
+    notebook = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    path.write_text(json.dumps(notebook, indent=1, sort_keys=True) + "\n")
 
 
 def run(project, *command):
     "Run Python in the project; (exit status, all that it printed)."
-    done = subprocess.run([sys.executable, *command], cwd=project, capture_output=True, text=True)
+    command = [sys.executable, *command]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
 
 
 @pytest.fixture
 def project(tmp_path):
-    "A project of two pages, exported, with our settings and our tools."
-    for folder in ("nbs", check.PACKAGE):
+    "A project of two pages and a glossary, exported, with our settings and our tools."
+    for folder in ("nbs", "tests", check.NAME):
         (tmp_path / folder).mkdir()
     shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
-    for file in ("settings.ini", "nbs/_quarto.yml", "nbs/styles.css", "nbs/favicon.svg"):
+    for file in ("settings.ini", "pyproject.toml", "nbs/_quarto.yml", "nbs/styles.css"):
         shutil.copy(ROOT / file, tmp_path / file)
+    shutil.copy(ROOT / "nbs" / "favicon.svg", tmp_path / "nbs")
+    allowed = {"wide": 0.001, "files": {}}
+    (tmp_path / ".ci" / "style.json").write_text(json.dumps(allowed))
     write_notebook(tmp_path / "nbs" / "index.ipynb", INDEX)
-    write_notebook(tmp_path / "nbs" / "01_data.ipynb", DATA, "#| default_exp data", f"#| exports\n{CODE}")
-    for command in ([".ci/notebooks.py"], ["-c", "from nbdev.doclinks import nbdev_export; nbdev_export()"]):
+    write_notebook(tmp_path / "nbs" / "00_glossary.ipynb", WORDS)
+    write_notebook(
+        tmp_path / "nbs" / "01_data.ipynb", DATA, "#| default_exp data", f"#| exports\n{CODE}"
+    )
+    export = "from nbdev.doclinks import nbdev_export; nbdev_export()"
+    for command in ([".ci/notebooks.py"], ["-c", export]):
         status, said = run(tmp_path, *command)
         assert status == 0, said
     return tmp_path
@@ -67,33 +96,45 @@ def build(project):
 
 
 def test_site(project):
-    before = {path for path in project.rglob("*") if "__pycache__" not in path.parts}
+    def files():
+        return {path for path in project.rglob("*") if "__pycache__" not in path.parts}
+
+    before = files()
     status, said = build(project)
     assert status == 0, said
-    new = {path.relative_to(project).parts[0] for path in project.rglob("*") if path not in before and "__pycache__" not in path.parts}
-    assert new == {"_docs", "README.md"}
+    assert {path.relative_to(project).parts[0] for path in files() - before} == {"_docs", "README.md"}
     page = (project / "_docs" / "data.html").read_text()
     assert "<mfrac>" in page and "katex" not in page and 'src="http' not in page
-    owner = check.settings["DEFAULT"]
-    address = f"github.com/{owner['user']}/{owner['repo']}/blob/{owner['branch']}/nbs/01_data.ipynb"
+    owner = "{user}/{repo}/blob/{branch}".format(**check.settings)
+    address = f"github.com/{owner}/nbs/01_data.ipynb"
     assert f"https://kaggle.com/kernels/welcome?src=https://{address}" in page
     assert f"https://colab.research.google.com/{address.replace('.com', '')}" in page
-    assert page.count("what to double") == page.count("Double a number.") == 1  # once, in the source
+    assert page.count("what to double") == page.count("Double a number.") == 1
     assert page.index('id="double"') < page.index('class="exported"')
     api = (project / "_docs" / "api.html").read_text()
     assert 'href="data.html#double"' in api and "Double a number." in api
-    assert f"github.com/{owner['user']}/{owner['repo']}/blob/{owner['branch']}/{check.PACKAGE}/data.py#L" in api
-    assert 'href="data.html#sums"' in (project / "_docs" / "index.html").read_text()
+    assert f"github.com/{owner}/{check.NAME}/data.py#L" in api
+    index = (project / "_docs" / "index.html").read_text()
+    assert 'href="data.html#sums"' in index and index.count('href="data.html#double"') == 1
+    assert index.count('title="one pass over all images"') == 1
+
+
+def test_links_of_names_and_words():
+    names, words = {"fit": "a.ipynb#fit", "Net": "a.ipynb#Net"}, {"batch": "some images"}
+    said = "`fit()`, [`fit` it](b.ipynb), `Net`, `gone`\n```\n`fit` batch\n```\n## `fit` batch"
+    linked = said.replace("`fit()`", "[`fit()`](a.ipynb#fit)").replace("`Net`", "[`Net`](a.ipynb#Net)")
+    assert pages.with_names(names, said) == linked
+    said = "# batch\n`batch` $batch$ [batch](x) batches, a batch, a batch"
+    linked = said.replace("a batch, ", 'a [batch](glossary.ipynb "some images"){.term}, ')
+    assert pages.with_words(words, said) == linked and not words
 
 
 @pytest.mark.parametrize("text, said", [
-    ("[gone](99_gone.ipynb)", "index.html: broken link 99_gone.html"),
+    ("[gone](99_gone.ipynb)", "broken link gone.ipynb"),
     ("[gone](01_data.ipynb#nowhere)", "index.html: broken link data.html#nowhere"),
     ("[gone](../GONE.md)", "/GONE.md"),
     ("$\\nosuchcommand x$", "does not know \\nosuchcommand"),
-    ("![far](https://example.org/far.png)", "index.html: needs the network for https://example.org/far.png"),
-    ("![](../settings.ini)", "index.html: a picture has no alternative text"),
-    (f"<p>{'heavy ' * 250_000}</p>", "more than 1,500,000: make its pictures smaller"),
+    (f"<p>{'heavy ' * 250_000}</p>", "more than 1,500,000 bytes: make its pictures smaller"),
 ])  # fmt: skip
 def test_faulty_page_stops_the_build(project, text, said):
     (project / "_docs").mkdir()
@@ -101,15 +142,19 @@ def test_faulty_page_stops_the_build(project, text, said):
     write_notebook(project / "nbs" / "index.ipynb", [*INDEX, text])
     status, output = build(project)
     assert status == 1 and said in output
-    assert [path.name for path in (project / "_docs").iterdir()] == ["old.html"] and not (project / "README.md").exists()
+    assert [path.name for path in (project / "_docs").iterdir()] == ["old.html"]
+    assert not (project / "README.md").exists()
 
 
 def test_readme(project):
     assert run(project, ".ci/docs.py", "readme")[0] == 0
     first = (project / "README.md").read_bytes()
-    owner = check.settings["DEFAULT"]
-    site = f"https://{owner['user']}.github.io/{owner['repo']}"
-    for text in (f"[the data]({site}/data.html#sums)", f"[`double`]({site}/data.html#double)", "[settings](settings.ini)", "> [!NOTE]\n> **Mind**\n>\n> The gap."):
+    site = "https://{user}.github.io/{repo}".format(**check.settings)
+    for text in (
+        f"[the data]({site}/data.html#sums)",
+        f"[`double`]({site}/data.html#double)",
+        "[settings](settings.ini)",
+    ):
         assert text in first.decode()
     assert run(project, ".ci/docs.py", "readme")[0] == 0
     assert (project / "README.md").read_bytes() == first
@@ -136,7 +181,8 @@ def use() -> int: return Pair().total(3)
 
 @pytest.mark.parametrize("right, wrong, said", [
     ("", "", []),
-    ("total(3)", "total('x')", ['line 16: Argument 1 to "total" of "Pair" has incompatible type "str"; expected "int"  [arg-type]']),
+    ("total(3)", "total('x')", ['line 16: Argument 1 to "total" of "Pair" has incompatible type "str"; '
+                                'expected "int"  [arg-type]']),
     ("self.second", "self.third", ['line 12: "Pair" has no attribute "third"  [attr-defined]']),
     ("self.first +", "'x' +", ['line 12: Unsupported operand types for + ("str" and "int")  [operator]']),
 ])  # fmt: skip
@@ -153,32 +199,58 @@ def test_check_is_silent_then_names_every_fault(project):
     assert run(project, ".ci/docs.py", "readme")[0] == 0
     status, said = run(project, ".ci/check.py")
     assert status == 0 and not said, said
-    write_notebook(project / "nbs" / "index.ipynb", [INDEX[0] + "\n\nA lost sentence.", *INDEX[1:]], "import nbdev", "import math\nprint(math.pi)", "#| export\ndef f(): pass")
+    codes = "import nbdev", "import math\nprint(math.pi)", "#| export\ndef f(): pass"
+    lost = [INDEX[0] + "\n\nA lost sentence.", *INDEX[1:], "<<<<<<< HEAD", "======="]
+    write_notebook(project / "nbs" / "index.ipynb", lost, *codes, "x = (", "x = 1\n" * 11)
     path = project / "nbs" / "01_data.ipynb"
     notebook = json.loads(path.read_text())
     code = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
-    code["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["saved in /home/me/run"]}]
-    code["metadata"] = {"scrolled": True}
-    notebook["cells"] = [cell for cell in notebook["cells"] if "## Exercises" not in "".join(cell["source"])]
+    output = {"output_type": "stream", "name": "stdout", "text": ["saved in /home/me/run"]}
+    code |= {"outputs": [output], "metadata": {"scrolled": True}}
+    cells = notebook["cells"]
+    notebook["cells"] = [cell for cell in cells if "## Exercises" not in "".join(cell["source"])]
+    for cell in notebook["cells"]:
+        cell.pop("id")  # as some editors save it
     path.write_text(json.dumps(notebook))
-    faulty = CODE.replace("  # what to double", "").replace('    "Double a number."\n', "") + 'class Pair(NamedTuple):\n    "Two."\n    first: int = "one"\n'
-    (project / check.PACKAGE / "data.py").write_text(faulty)
+    faulty = CODE.replace("  # what to double", "").replace('    "Double a number."\n', "")
+    faulty += 'class Pair(NamedTuple):\n    "Two."\n    first: int = "one"\n'
+    (project / check.NAME / "data.py").write_text(faulty)
+    (project / check.NAME / "more.py").write_text("")
     status, said = run(project, ".ci/check.py")
     assert status == 1
     for fault in (
         "README.md is not what nbs/index.ipynb makes: run `python .ci/docs.py readme`",
-        f"{check.PACKAGE}/data.py is not what the notebooks export: run `nbdev_export`",
+        f"{check.NAME}/data.py is not what the notebooks export: run `nbdev_export`",
+        f"{check.NAME}/more.py has no notebook: delete it",
         "nbs/01_data.ipynb is not clean: run `nbdev_clean`",
-        "nbs/01_data.ipynb, cell 2 shows the path /home/me/run",
+        "shows the path /home/me/run",
         "nbs/01_data.ipynb must end with `## Summary` and `## Exercises`",
         "nbs/index.ipynb, cell 0 must be `# Title`",
-        "nbs/index.ipynb has not the badges and the setup cell that belong to it: run `python .ci/notebooks.py`",
-        "nbs/index.ipynb, cell 2 imports nbdev",
-        "nbs/index.ipynb, cell 3 mixes imports",
-        "nbs/index.ipynb, cell 4 defines a name under `#| export`",
+        "nbs/index.ipynb lacks its badges or setup cell: run `python .ci/notebooks.py`",
+        "nbs/index.ipynb, cell 2 is left from a merge",
+        "nbs/index.ipynb, cell 3 is left from a merge",
+        "nbs/index.ipynb, cell 4 imports nbdev",
+        "nbs/index.ipynb, cell 5 mixes imports",
+        "nbs/index.ipynb, cell 6 hides a function",
+        "nbs/index.ipynb, cell 7 is no Python",
         "double has no docstring",
         "number of double has no comment",
         "first of Pair has no comment",
-        'Incompatible types in assignment (expression has type "str", variable has type "int")  [assignment]: mend it in the notebook',
+        'expression has type "str", variable has type "int")  [assignment]: mend it',
     ):
-        assert fault in said
+        assert fault in said, (fault, said)
+
+
+def test_style_is_a_ratchet(project):
+    path, allowed = project / "nbs" / "index.ipynb", project / ".ci" / "style.json"
+    packed = "y = 'x' * (1 < 2)\nz = 1 if 2 else 3 if 4 else 5\nw = [v for u in [1] if (v := u)]"
+    write_notebook(path, INDEX, "x = 1\n" * 11, packed, f"a = {'1' * 120}\nb = {'1' * 110}")
+    said = run(project, ".ci/style.py")[1]
+    for fault in ("has 1 cells over", "has 3 packed", "has 1 faults that `ruff", "are over 100"):
+        assert fault in said, (fault, said)
+    left = {"long cells": 2, "packed": 3, "ruff": 1}
+    allowed.write_text(json.dumps({"wide": 0.5, "files": {"nbs/index.ipynb": left}}))
+    said = run(project, ".ci/style.py")[1]
+    assert said.count("\n") == 1 and "has only 1 cells over" in said, said
+    assert run(project, ".ci/style.py", "tighten")[0] == 0
+    assert run(project, ".ci/style.py") == (0, "")
