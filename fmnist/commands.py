@@ -14,7 +14,7 @@ from importlib import import_module
 __all__ = ["COMMANDS", "call"]
 
 COMMANDS = {  # Name of each command -> the module that has it
-    "fmnist_data": "data",
+    "fmnist_data": "files",
     "fmnist_run": "studies",
     "fmnist_results": "studies",
     "fmnist_report": "report",

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['TRIES', 'CHOICES', 'uses_torch', 'has_gpu', 'local_executor', 'parts', 'missing_trials', 'not_final', 'Watch',
            'good_record', 'failure_of', 'next_of', 'outcome', 'outcomes', 'check_executor', 'takes_precision',
-           'settled_precision', 'measured', 'progress_bar', 'tell', 'Desk', 'run_part', 'check_names', 'mend_files',
-           'run_trials']
+           'leaves_precision', 'settled_precision', 'measured', 'progress_bar', 'tell', 'Desk', 'run_part',
+           'check_names', 'mend_files', 'run_trials']
 
 # %% ../nbs/05b_runner.ipynb #e7de0a31
 import inspect, json, queue, sys, time, warnings
@@ -60,8 +60,6 @@ def parts(
         todo, every = ([trial for trial in trials if uses_torch(trial) == torch_ones] for trials in (missing, wanted))
         if todo: found.append((partial(local_executor, every, workers), todo, every))
     return found
-
-_parts = parts # its name until studies asks for the new one
 
 # %% ../nbs/05b_runner.ipynb #844efd4b
 def missing_trials(
@@ -205,6 +203,12 @@ def takes_precision(
     except (TypeError, ValueError): return False
     return True
 
+def leaves_precision(
+    trial # A `Trial`
+) -> bool: # False if it says itself in what it is computed, or computes as NumPy does
+    "May its study settle the precision?"
+    return uses_torch(trial) and not trial.training.get("dtype")
+
 def settled_precision(
     plan:dict, # Name of each study -> list of `Trial`
     records:dict, # Digest -> `Result` or `Failure`: what is there
@@ -215,7 +219,7 @@ def settled_precision(
     check_choice("precision", precision, CHOICES)
     found = {precision: "this run"} if precision not in ("auto", None) else {}
     for name, trials in plan.items():
-        known = [records.get(trial.digest) for trial in trials if uses_torch(trial)]
+        known = [records.get(trial.digest) for trial in trials if leaves_precision(trial)]
         if not all(map(is_final, known)):
             found |= {record.precision: f"what {name} has" for record in known if isinstance(record, Result)}
     if precision is None: return None
@@ -283,7 +287,7 @@ class Desk:
         trial # A `Trial`
     ): # Its `Future`
         "Have a trial run."
-        more = (precision,) if precision and uses_torch(trial) else ()
+        more = (precision,) if precision and leaves_precision(trial) else ()
         return executor.submit(self.run, trial, self.place, *more)
 
     def write(self,
@@ -308,7 +312,7 @@ def run_part(
     failed = 0
     with progress_bar(missing, every, progress) as bar, start() as pool:
         watch = Watch(pool, bar)
-        if precision == "auto" and any(map(uses_torch, missing)): precision = measured(pool, watch)
+        if precision == "auto" and any(map(leaves_precision, missing)): precision = measured(pool, watch)
         with closing(outcomes(missing, partial(call, pool, precision), watch)) as records:
             for record in records:
                 write(record)

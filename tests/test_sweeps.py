@@ -4,19 +4,22 @@ import math
 import multiprocessing
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import fmnist
+from fmnist import commands, trials as rooms
 from fmnist.runner import check_executor, run_trials
 from fmnist.store import read_records
 from fmnist.trials import Failure, History, Result, Trial, attempt, data_name
@@ -226,6 +229,108 @@ def test_executor_that_forks_where_torch_is_loaded(tmp_path, monkeypatch):
     assert not list(tmp_path.glob("*.jsonl"))
 
 
+def test_numpys_numbers(tmp_path):
+    "Seeds and settings may be NumPy's, and so may be the number of workers."
+    seeds, rate = np.arange(2), np.float32(0.1)
+    settings = dict(layers=np.array([8, 10]), activations=["relu", "softmax"], learning_rate=rate)
+    plan = {"sweep": [Trial("mlp", settings, 1, images=600, seed=seed, data=data_name("sample")) for seed in seeds]}
+    records = run_trials(plan, tmp_path, workers=np.int64(1))
+    assert all(isinstance(record, Result) for record in records.values()) and read_records(tmp_path) == records
+
+
+# One precision for all
+
+
+EXAMPLE = Trial("mlp", dict(layers=[8, 10], activations=["relu", "softmax"]), 1, images=600, data=data_name("sample"))
+asked = []  # precisions that trials were asked for
+
+
+def computed(trial, folder, precision=None):
+    "A result that says which precision was asked for."
+    asked.append((trial.model, precision))
+    result = attempt(EXAMPLE)
+    return replace(result, trial=trial, precision=trial.training.get("dtype") or precision or "float64")
+
+
+def cnns(number, **training):
+    return [Trial("cnn", {}, 1, training, seed=seed) for seed in range(number)]
+
+
+@pytest.fixture
+def pool(monkeypatch):
+    "Threads of this process, in which a CNN is faster in bfloat16; how often that was measured is `pool.measured`."
+    asked.clear()
+    with ThreadPoolExecutor(1) as threads:
+        threads.measured = 0
+
+        def measured_precision():
+            threads.measured += 1
+            return "bfloat16"
+
+        monkeypatch.setattr(rooms, "measured_precision", measured_precision)
+        yield threads
+
+
+def test_precision_is_settled_once(tmp_path, pool):
+    "Measured before the first CNN, then that of what is there; MLPs, and arms that name one, are left alone."
+    plan = {"one": [EXAMPLE, *cnns(2)], "two": cnns(3), "three": cnns(1, dtype="float32")}
+    run_trials(plan, tmp_path, pool, run=computed)
+    assert sorted(set(asked), key=str) == [("cnn", "bfloat16"), ("cnn", None), ("mlp", None)] and pool.measured == 1
+    run_trials({"two": cnns(4)}, tmp_path, pool, run=computed)
+    assert pool.measured == 1 and asked[-1] == ("cnn", "bfloat16")
+    run_trials({"four": cnns(6)[4:]}, tmp_path, pool, run=computed, precision="float16")
+    assert pool.measured == 1 and asked[-1] == ("cnn", "float16")
+
+
+def test_precisions_are_not_mixed(tmp_path, pool):
+    "A study that would hold two of them is refused in one sentence, before anything is computed; unless asked."
+    run_trials({"study": cnns(1)}, tmp_path, pool, run=computed)
+    before = len(asked)
+    with pytest.raises(ValueError, match="this run is in float32, what study has is in bfloat16: .* or mix=True"):
+        run_trials({"study": cnns(2)}, tmp_path, pool, run=computed, precision="float32")
+    assert len(asked) == before
+    run_trials({"study": cnns(1)}, tmp_path, pool, run=computed, precision="float32")  # nothing is missing
+    run_trials({"study": cnns(2)}, tmp_path, pool, run=computed, precision="float32", mix=True)
+    assert asked[before:] == [("cnn", "float32")]
+    with pytest.raises(ValueError, match="mix=True"):
+        run_trials({"study": cnns(3)}, tmp_path, pool, run=computed)
+    with pytest.raises(ValueError, match="precision is 'float8', expected one of 'auto'"):
+        run_trials({"study": cnns(3)}, tmp_path, pool, run=computed, precision="float8")
+
+
+def test_precision_is_left_to_those_who_cannot_be_told(tmp_path, pool):
+    "None leaves it to each trial, as does a `run` of two arguments."
+    run_trials({"study": cnns(1)}, tmp_path, pool, run=computed, precision=None)
+    run_trials({"study": cnns(2)}, tmp_path, pool, run=lambda trial, folder: computed(trial, folder))
+    assert pool.measured == 0 and set(asked) == {("cnn", None)}
+
+
+class Dying(Executor):
+    "Loses its first workers."
+
+    def __init__(self, deaths):
+        self.deaths = deaths
+
+    def submit(self, fn, /, *args, **kwargs):
+        future = Future()
+        self.deaths -= 1
+        if self.deaths >= 0:
+            future.set_exception(BrokenExecutor("the worker died"))
+        else:
+            future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def test_worker_that_dies_while_it_measures(tmp_path, pool):
+    "It is asked again, as often as a trial is tried."
+    assert len(run_trials({"study": cnns(1)}, tmp_path, Dying(2), run=computed)) == 1
+    with pytest.raises(BrokenExecutor):
+        run_trials({"study": cnns(2)}, tmp_path / "other", Dying(3), run=computed)
+
+
+# Scripts
+
+
 UNGUARDED = "from test_sweeps import sweep\nfrom fmnist.runner import run_trials\n"
 UNGUARDED += "print(len(run_trials({'sweep': sweep(4)}, 'runs', workers=2)))\n"
 
@@ -371,6 +476,30 @@ def test_ctrl_c_and_a_second_driver(tmp_path):
     assert len(read_records(tmp_path)) == lines(tmp_path) > 1
 
 
+@pytest.mark.parametrize("moment", [0.1, 0.3, 0.6, 1.0, 1.6])
+def test_ctrl_c_while_a_command_starts(tmp_path, moment):
+    "While it imports, too, it ends with one word."
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from fmnist.commands import fmnist_run; "
+    arguments = ["dropout", "--budget", "smoke", "--seeds", "1000", "--folder", str(tmp_path)]
+    driver = start("-c", f"{listen}print(1, flush=True); fmnist_run({arguments})", start_new_session=True)
+    assert driver.stdout.readline() == "1\n"
+    time.sleep(moment)
+    os.killpg(driver.pid, signal.SIGINT)
+    _, said = driver.communicate(timeout=60)
+    assert driver.returncode == 1 and "Stopped." in said and "Traceback" not in said, said
+
+
+def test_commands_are_those_of_the_package(capsys):
+    settings = (Path(fmnist.__file__).parents[1] / "settings.ini").read_text()
+    assert set(commands.COMMANDS) == set(re.findall(r"^\s+(fmnist_\w+)=fmnist\.", settings, flags=re.M))
+    for name in commands.COMMANDS:
+        with pytest.raises(SystemExit) as end:
+            getattr(commands, name)(["--help"])
+        assert end.value.code == 0 and name in capsys.readouterr().out
+    with pytest.raises(AttributeError, match="has no fmnist_fly"):
+        commands.fmnist_fly
+
+
 @pytest.fixture
 def cluster(tmp_path):
     "A Dask scheduler and two workers, each a process of its own; (address, [scheduler, worker, worker])."
@@ -406,6 +535,28 @@ def test_dask_worker_killed_in_mid_sweep(cluster, tmp_path):
     assert killed[0] < len(trials) and left == 1
     assert content(tmp_path / "dask") == content(tmp_path / "local")
     assert lines(tmp_path / "dask") == len(trials)
+
+
+def test_dask_without_workers(tmp_path):
+    "It is said within ten seconds, and the first worker that comes is given the work."
+    pytest.importorskip("distributed", reason="needs the extra fmnist[dask]")
+    file = tmp_path / "scheduler.json"
+    options = ["--scheduler-file", file]
+    start("-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard", *options, cwd=tmp_path)
+    until(lambda: file.exists() and file.read_text().endswith("}"), "the scheduler")
+    address = json.loads(file.read_text())["address"]
+    arguments = ["initialization", "--budget", "smoke", "--seeds", "1", "--scheduler", address, "--folder", str(tmp_path / "runs")]
+    driver = start("-c", f"from fmnist.studies import fmnist_run; fmnist_run({arguments})")
+    until(lambda: (tmp_path / "runs").exists(), "the run")
+    began = time.monotonic()
+    said = ""
+    while "has no workers" not in said:
+        said = driver.stderr.readline()
+    assert time.monotonic() - began < 10 and address in said, said
+    worker = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", tmp_path]
+    start("-m", "distributed.cli.dask_worker", *options, *worker, cwd=tmp_path)
+    _, error = driver.communicate(timeout=120)
+    assert driver.returncode == 0 and len(content(tmp_path / "runs")) == 3, error
 
 
 def fails_first(trial, folder):
