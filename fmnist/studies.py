@@ -350,7 +350,7 @@ def unlike_precisions(
                              f"differs, too ({', '.join(sorted(set(unlike)))}).")
     return sentences
 
-# %% ../nbs/05d_studies.ipynb #5340f8b3
+# %% ../nbs/05d_studies.ipynb #63b35268
 def _arm_line(row, width):
     line = f"  {row['arm']:{width}}  {row['seeds']:5}  {row['failed']:6}  "
     if row["seeds"] > 1: line += f"{row['mean']:6.2f} ± {row['std']:4.2f}       {row['low']:6.2f} to {row['high']:5.2f}"
@@ -374,8 +374,9 @@ def study_table(
     "Arms and comparisons of a study as text."
     rows, width = arm_rows(study, arms), max(map(len, arms))
     place = f" ({study.where})" if study.where else ""
-    lines = [f"{study.name}: {study.question}{place}",
-             f"  {'arm':{width}}  seeds  failed  test accuracy (%)   95 % interval     original"]
+    header = f"  {'arm':{width}}  seeds  failed  test accuracy (%)   95 % interval"
+    if any(math.isfinite(row["original"]) for row in rows): header += "     original"
+    lines = [f"{study.name}: {study.question}{place}", header]
     lines += [_arm_line(row, width) for row in rows]
     lines.append(f"  {chosen_by_validation(arms)}")
     failed = {row["arm"] for row in rows if row["failed"]}
