@@ -91,6 +91,9 @@ def _encode_labels(train, test, classes):
     return train, test, classes
 
 # %% ../nbs/01_data.ipynb #0e6d92c7
+def _make(cls, arrays, classes, name): return cls(*arrays, classes=classes, name=name)
+
+# %% ../nbs/01_data.ipynb #4fc80e17
 class ImageSources:
     "The ways to make an `ImageData` from files, tables and folders."
     @classmethod
@@ -110,8 +113,8 @@ class ImageSources:
         shape:tuple|None=None # (height, width); by default square
     ): # `ImageData`
         "Kaggle's form: a first line `label,pixel1,pixel2,...`, then numbers."
-        parts = (*_read_table(train, shape), *_read_table(test, shape))
-        return cls(*parts, classes, name or Path(train).stem)
+        parts = *_read_table(train, shape), *_read_table(test, shape)
+        return _make(cls, parts, classes, name or as_path(train).stem)
     @classmethod
     def from_arrays(cls,
         *arrays, # Training images (n, height, width) and labels (n,), test images and labels
@@ -119,7 +122,7 @@ class ImageSources:
         name:str="images" # Of the data set
     ): # `ImageData`
         "NumPy arrays, torch tensors, lists, columns of pandas, all taken by position."
-        return cls(*arrays, classes, name)
+        return _make(cls, arrays, classes, name)
     @classmethod
     def from_folder(cls,
         folder:str|os.PathLike, # With a folder for each class, or `train` and `test` with those
@@ -143,8 +146,9 @@ class ImageData(ImageSources):
 
     def __post_init__(self):
         train, test, classes = _encode_labels(self.train_labels, self.test_labels, self.classes)
-        images = {part: as_pixels(getattr(self, part), part) for part in ("train_images", "test_images")}
-        values = images | dict(train_labels=train, test_labels=test, classes=classes)
+        values = dict(train_labels=train, test_labels=test, classes=classes)
+        for part in ("train_images", "test_images"):
+            values[part] = as_pixels(getattr(self, part), part)
         for field, value in values.items(): object.__setattr__(self, field, value)
         for part in ("train", "test"):
             count = len(getattr(self, f"{part}_images")), len(getattr(self, f"{part}_labels"))
@@ -177,14 +181,17 @@ class ImageData(ImageSources):
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
            "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
+# %% ../nbs/01_data.ipynb #f7ef5fb1
 def _digest(digests): return hashlib.sha256(" ".join(digests).encode()).hexdigest()[:8]
 
 FASHION_MNIST_DIGEST = _digest(digest for _, digest in FILES.values()) # of all 70,000 images
 
+# %% ../nbs/01_data.ipynb #8090c99e
 def fashion_mnist_sample() -> ImageData: # 2,000 training and 500 test images
     "The first images of the real data, as shipped with the package."
-    return ImageData(*load_sample(), CLASSES, "Fashion-MNIST, the sample")
+    return ImageData(*load_sample(), classes=CLASSES, name="Fashion-MNIST, the sample")
 
+# %% ../nbs/01_data.ipynb #b4ff8158
 def fashion_mnist(
     root:str|os.PathLike|None=None, # A folder to look in first
     mirrors:tuple|list|str=MIRRORS, # Addresses to download from, in this order; `()`: none
@@ -192,7 +199,8 @@ def fashion_mnist(
     download:Download=Download() # How a mirror is asked, and how long it may take
 ) -> ImageData: # The whole data set: 60,000 training and 10,000 test images
     "Find Fashion-MNIST on this machine or download it; an error lists every place tried."
-    return ImageData(*find_fashion_mnist(root, mirrors, table, download), CLASSES, "Fashion-MNIST")
+    arrays = find_fashion_mnist(root, mirrors, table, download)
+    return ImageData(*arrays, classes=CLASSES, name="Fashion-MNIST")
 
 FashionMNIST = ImageData # its name before other data were possible
 
@@ -222,8 +230,10 @@ def class_names(
     classes:tuple|list|None=None # The names, if they are known
 ) -> tuple: # A name for each class
     "The names of classes, by default their numbers."
-    return tuple(classes) if classes else tuple(map(str, range(max(as_labels(labels), default=-1) + 1)))
+    if classes: return tuple(classes)
+    return tuple(map(str, range(max(as_labels(labels), default=-1) + 1)))
 
+# %% ../nbs/01_data.ipynb #ca6b5d6d
 def plot_samples(
     images, # uint8 (n, height, width)
     labels, # (n,)
@@ -298,6 +308,7 @@ def find_duplicates(
 # %% ../nbs/01_data.ipynb #9b4a109a
 _PURPOSES = ("split", "initialization", "order", "dropout", "augmentation")
 
+# %% ../nbs/01_data.ipynb #7091fb75
 def random_generator(
     seed:int, # The one random seed of a run, 0 or more
     purpose:str, # "split", "initialization", "order", "dropout" or "augmentation"
@@ -325,13 +336,14 @@ def train_valid_split(
     return np.flatnonzero(~is_valid), np.flatnonzero(is_valid)
 
 # %% ../nbs/01_data.ipynb #2f6a90d4
-def _together(images, labels):
+def _together(images, labels) -> tuple:
     "Images and labels by position, in the library and on the device of the images."
     labels = as_labels(labels)
     if not hasattr(images, "detach"): return as_array(images), labels
     import torch
     return images, torch.as_tensor(labels, device=images.device)
 
+# %% ../nbs/01_data.ipynb #1a01774c
 def _rows(values, rows):
     return values.take(rows, axis=0) if isinstance(values, np.ndarray) else values[rows]
 
@@ -347,7 +359,8 @@ class Batches:
         seed:int=0, # Decides the orders, and what `augment` draws
         augment=None # Function of (images, `np.random.Generator`) that gives images, changed
     ):
-        if len(images) != len(labels): raise ValueError(f"{len(images)} images but {len(labels)} labels")
+        if len(images) != len(labels):
+            raise ValueError(f"{len(images)} images but {len(labels)} labels")
         check(is_whole(batch_size), "batch_size", batch_size, "a whole number of at least 1")
         self.images, self.labels = _together(images, labels)
         self.prepare, self.batch_size, self.shuffle = prepare, batch_size, shuffle
@@ -384,6 +397,7 @@ def flatten_images(
     pixels = math.prod(images.shape[1:]) # with -1 there could not be 0 images
     return np.divide(images.reshape(len(images), pixels), 255, dtype=np.float32)
 
+# %% ../nbs/01_data.ipynb #cdf03754
 def mlp_batches(
     data:ImageData, # The full set, the sample, or your own
     batch_size:int=64, # Images in a training batch
@@ -403,6 +417,7 @@ def _covers(size, starts, length):
     "Which of `size` rows or columns lie in the `length` from each start: (m, size)."
     return (np.arange(size) >= starts) & (np.arange(size) < starts + length)
 
+# %% ../nbs/01_data.ipynb #449577c9
 def _draw_variants(count, shape, draw, flip, shift, erase):
     "For `count` images: the rows and columns to take, and two pairs of masks of what to keep."
     height, width = shape
@@ -417,22 +432,26 @@ def _draw_variants(count, shape, draw, flip, shift, erase):
     return rows.clip(0, height - 1), columns.clip(0, width - 1), *keep
 
 # %% ../nbs/01_data.ipynb #64b8d3f1
+def _beside(images, *arrays):
+    "The arrays in the library and on the device of the images."
+    if isinstance(images, np.ndarray): return arrays
+    import torch
+    return tuple(torch.as_tensor(array, device=images.device) for array in arrays)
+
+# %% ../nbs/01_data.ipynb #ead0b0ff
 def _augment(images, draw, flip, shift, erase):
     "Variants of uint8 images (m, height, width), in the library where they are."
     count, *shape = images.shape
     check(max(shift, erase) < min(shape), "shift or erase", max(shift, erase),
           f"less than the {min(shape)} pixels of an image")
     parts = _draw_variants(count, shape, draw, flip, shift, erase)
-    image = np.arange(count)
-    if not isinstance(images, np.ndarray):
-        import torch
-        image, *parts = (torch.as_tensor(part, device=images.device) for part in (image, *parts))
-    rows, columns, *masks = ((part[:, :, None], part[:, None, :])[number % 2]
-                             for number, part in enumerate(parts))
-    keep = masks[0] & masks[1]
-    if erase: keep = keep & (masks[2] | masks[3])
-    return images[image[:, None, None], rows, columns]*keep
+    parts = _beside(images, np.arange(count), *parts)
+    image, rows, columns = parts[0][:, None, None], parts[1][:, :, None], parts[2][:, None, :]
+    keep = parts[3][:, :, None] & parts[4][:, None, :]
+    if erase: keep = keep & (parts[5][:, :, None] | parts[6][:, None, :])
+    return images[image, rows, columns]*keep
 
+# %% ../nbs/01_data.ipynb #77588a7a
 def augmentation(
     flip:bool=False, # Mirror half of the images?
     shift:int=0, # Move by up to so many pixels, in both directions
@@ -449,6 +468,7 @@ def original_transform():
     from torchvision import transforms
     return transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))])
 
+# %% ../nbs/01_data.ipynb #8dc236a7
 def normalise_images(
     images # uint8 (m, height, width): a torch tensor on any device, or an array
 ): # torch float32 (m, 1, height, width), -1 to 1, on the same device
@@ -480,7 +500,7 @@ def _from_idx(cls, folder, classes, name):
     by_name = not path.is_dir() and os.fsdecode(folder) == path.name
     if by_name: path, name = find_idx_folder(path.name), name or path.name
     name = name or (path.parent.name if path.name == "raw" else path.resolve().name)
-    data = cls(*load_idx_set(path, name), classes, name)
+    data = cls(*load_idx_set(path, name), classes=classes, name=name)
     if data.digest != FASHION_MNIST_DIGEST: return data
     if by_name and "fashion" not in name.lower():
         raise ValueError(f"{path} holds Fashion-MNIST, but {name!r} was asked for")
@@ -506,6 +526,7 @@ def _read_table(path, shape):
 # %% ../nbs/01_data.ipynb #e7f34a1b
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 
+# %% ../nbs/01_data.ipynb #81304d96
 def _read_picture(path, size):
     "One picture in grey, uint8 (height, width)."
     from PIL import Image
@@ -516,10 +537,11 @@ def _read_picture(path, size):
         raise ValueError(f"{path}: no picture that Pillow can read: {error}") from None
     return np.asarray(grey.resize(size[::-1]) if size else grey)
 
+# %% ../nbs/01_data.ipynb #61b0543e
 def _read_pictures(folder, size):
     "The pictures in the subfolders of `folder`, and for each the name of its subfolder."
     paths = [path for path in sorted(folder.glob("*/*")) if path.suffix.lower() in _SUFFIXES]
-    check(bool(paths), f"the number of pictures below {folder}", 0, "at least one in each class's folder")
+    check(bool(paths), f"the number of pictures below {folder}", 0, "a folder for each class")
     images = [_read_picture(path, size) for path in paths]
     for path, image in zip(paths, images, strict=True):
         check(image.shape == images[0].shape, f"the size of {path}", image.shape,
@@ -532,9 +554,9 @@ def _from_folder(cls, folder, size, test_fraction, name):
     check(path.is_dir(), "folder", str(path), "a folder that exists")
     name = name or path.resolve().name
     if (path/"train").is_dir() and (path/"test").is_dir():
-        parts = (*_read_pictures(path/"train", size), *_read_pictures(path/"test", size))
-        return cls(*parts, sorted(set(parts[1].tolist())), name)
-    images, labels = _read_pictures(path, size)
-    train, test = train_valid_split(labels, test_fraction)
-    return cls(images[train], labels[train], images[test], labels[test],
-               sorted(set(labels.tolist())), name)
+        parts = *_read_pictures(path/"train", size), *_read_pictures(path/"test", size)
+    else:
+        images, labels = _read_pictures(path, size)
+        train, test = train_valid_split(labels, test_fraction)
+        parts = images[train], labels[train], images[test], labels[test]
+    return _make(cls, parts, sorted(set(parts[1].tolist())), name)

@@ -32,6 +32,7 @@ def as_path(
     check("\0" not in text, argument, text, "a path without a null character")
     return Path(os.path.expanduser(text))
 
+# %% ../nbs/01b_files.ipynb #7535d43e
 @contextmanager
 def atomic_write(
     path:str|os.PathLike # The file to write; its folder is made if missing
@@ -51,6 +52,7 @@ def atomic_write(
 # %% ../nbs/01b_files.ipynb #67096b04
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
+# %% ../nbs/01b_files.ipynb #6c4fc759
 class IDXError(ValueError):
     "A file is not the IDX file it should be: the message says which, where, and what was expected."
 
@@ -62,11 +64,13 @@ def _read_part(stream, path, offset, size, what):
     raise IDXError(f"{path}: the file ends at byte {offset + len(content)}, inside {what} "
                    f"(bytes {offset} to {offset + size - 1} expected)")
 
+# %% ../nbs/01b_files.ipynb #b51c157b
 def _read_header(stream, path):
     "The type and shape that an IDX `stream` announces, or an `IDXError`."
     header = _read_part(stream, path, 0, 4, "the IDX header")
     zeros, code, ndim = struct.unpack(">HBB", header)
-    if zeros: raise IDXError(f"{path}: not an IDX file: bytes 0 and 1 are {zeros:04x}, expected 0000")
+    if zeros:
+        raise IDXError(f"{path}: not an IDX file: bytes 0 and 1 are {zeros:04x}, expected 0000")
     if code not in _DTYPES:
         allowed = " ".join(f"{each:02x}" for each in _DTYPES)
         raise IDXError(f"{path}: unknown type {code:02x} at byte 2, expected one of {allowed}")
@@ -77,6 +81,7 @@ def _read_header(stream, path):
 _MAX_DEFLATE_RATIO = 1032
 _COUNT_FIRST = 64 << 20 # bytes: up to here a gzip stream is unpacked straight into memory
 
+# %% ../nbs/01b_files.ipynb #9991a6b2
 def _check_size(path, start, promised, held):
     "Refuse a file with `held` bytes of values from `start` on, if its header promised others."
     if held < promised:
@@ -93,6 +98,7 @@ def _count(stream, limit):
     while count < limit and (chunk := stream.read(min(1 << 20, limit - count))): count += len(chunk)
     return count
 
+# %% ../nbs/01b_files.ipynb #27ccb41d
 def _check_packed_size(stream, path, start, promised, size):
     "The same for a gzip stream in a file of `size` bytes, as far as can be told before unpacking."
     most = size*_MAX_DEFLATE_RATIO
@@ -105,8 +111,8 @@ def _check_packed_size(stream, path, start, promised, size):
 def _read_values(stream, path, dtype, shape, start):
     "The values that follow the header, as an array, and proof that nothing follows them."
     values = bytearray(math.prod(shape)*dtype.itemsize)
-    held = 0
-    while held < len(values) and (count := stream.readinto(memoryview(values)[held:])): held += count
+    held, free = 0, memoryview(values)
+    while held < len(values) and (count := stream.readinto(free[held:])): held += count
     _check_size(path, start, len(values), held + len(stream.read(1)))
     try: array = np.ndarray(shape, dtype, values)
     except ValueError as error:
@@ -114,6 +120,7 @@ def _read_values(stream, path, dtype, shape, start):
     native = dtype.newbyteorder("=")
     return array if dtype == native else array.byteswap(inplace=True).view(native)
 
+# %% ../nbs/01b_files.ipynb #dda407f8
 def _read_array(stream, path, size, packed, expected):
     "The array in `stream`, whose file has `size` bytes; uint8 of the shape `expected`, if one is."
     dtype, shape = _read_header(stream, path)
@@ -153,8 +160,10 @@ def _idx_header(array):
         raise IDXError(f"IDX has no type for {array.dtype}; it has {', '.join(map(str, codes))}")
     return struct.pack(f">HBB{array.ndim}I", 0, codes[dtype], array.ndim, *array.shape)
 
+# %% ../nbs/01b_files.ipynb #3e833335
 def _idx_values(array): return np.ascontiguousarray(array, array.dtype.newbyteorder(">")).data
 
+# %% ../nbs/01b_files.ipynb #8a662ef4
 def idx_digest(
     array:np.ndarray # uint8, int8, int16, int32, float32 or float64, of any shape
 ) -> str: # 64 hexadecimal digits
@@ -178,6 +187,7 @@ def save_idx_file(
 _PART = re.compile(r"(.*?)[-_.]?(train|t10k|test)[-_](images|labels)[-.]idx[13]-ubyte(\.gz)?")
 _PARTS = [(part, kind) for part in ("train", "test") for kind in ("images", "labels")]
 
+# %% ../nbs/01b_files.ipynb #cf2a0ee6
 def find_idx_sets(
     folder:str|os.PathLike # Where to look; also in its subfolder `raw`
 ) -> dict: # Name before the parts, "" if there is none -> {("train", "images"): path, ...}
@@ -203,7 +213,8 @@ def load_idx_set(
         raise FileNotFoundError(f"{folder}: there are no four IDX files, such as "
                                 f"train-images-idx3-ubyte, train-labels-..., t10k-... or test-...")
     if name not in sets:
-        check(len(sets) == 1, "name", name, f"one of {', '.join(sets)}: {folder} has several data sets")
+        allowed = f"one of {', '.join(sets)}: {folder} has several data sets"
+        check(len(sets) == 1, "name", name, allowed)
         name = next(iter(sets))
     return [load_idx_file(sets[name][part]) for part in _PARTS]
 
@@ -224,6 +235,7 @@ MIRRORS = ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
 # %% ../nbs/01b_files.ipynb #45beadf9
 SAMPLE_FOLDER = Path(str(resources.files("fmnist")))/"sample"
 
+# %% ../nbs/01b_files.ipynb #aab77cc1
 def load_sample() -> list: # Of four arrays: training images and labels, test images and labels
     "The first images of Fashion-MNIST, as shipped with the package."
     return [load_idx_file(SAMPLE_FOLDER/f"{name}.gz") for name in FILES]
@@ -232,10 +244,12 @@ def load_sample() -> list: # Of four arrays: training images and labels, test im
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 KAGGLE_FOLDER = Path("/kaggle/input")
 
+# %% ../nbs/01b_files.ipynb #f08edfa7
 def cache_folder() -> Path: # Not necessarily there yet
     "Where downloads are kept, in the XDG manner."
     return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))/"fmnist"
 
+# %% ../nbs/01b_files.ipynb #4922581a
 def _places(root):
     "What each place is called, and its folder, in the order of search."
     named = {"the argument `root`": root, "$FMNIST_DATA": os.environ.get("FMNIST_DATA")}
@@ -246,11 +260,13 @@ def _places(root):
 # %% ../nbs/01b_files.ipynb #e9301425
 _FOLDERS = ("", "raw", "FashionMNIST/raw", "fashion", "data/fashion")
 
+# %% ../nbs/01b_files.ipynb #41d21cb6
 def _spellings(name):
     "The names that the IDX file `name` may have, the plain before the compressed."
     plain = dict.fromkeys((name, name.replace("-idx", ".idx")))
     return [spelling + suffix for suffix in ("", ".gz") for spelling in plain]
 
+# %% ../nbs/01b_files.ipynb #d30aee3e
 def _candidates(folder, name, below=()):
     "The files in `folder`, and `below` it, that may be `name`; a `FileNotFoundError` if none is."
     if not folder.is_dir(): raise FileNotFoundError("there is no such folder")
@@ -262,7 +278,7 @@ def _candidates(folder, name, below=()):
     if not found: raise FileNotFoundError(f"{name} is not there, nor {name}.gz")
     return found
 
-def _below(what): return {"Kaggle's inputs": ("**",), "the argument `root`": ("*", "*/*")}.get(what, ())
+_BELOW = {"Kaggle's inputs": ("**",), "the argument `root`": ("*", "*/*")}
 
 # %% ../nbs/01b_files.ipynb #1529d8de
 def _load_checked(path, name, table):
@@ -274,6 +290,7 @@ def _load_checked(path, name, table):
     raise ValueError(f"{path}: this is not Fashion-MNIST: SHA-256 of the content is {digest}, "
                      f"expected {expected}")
 
+# %% ../nbs/01b_files.ipynb #6ef4b5ca
 def _load_first(paths, name, table):
     "The first of `paths` that is the file `name`; if none is, the error of the last."
     for path in paths:
@@ -281,9 +298,10 @@ def _load_first(paths, name, table):
         except (OSError, ValueError) as failure: error = failure
     raise error
 
+# %% ../nbs/01b_files.ipynb #3013af0e
 def _load_folder(folder, table, below=()):
     "The four arrays of `table` from `folder`, or an error that says why not."
-    paths = {name: _candidates(folder, name, below) for name in table} # all four, before any is read
+    paths = {name: _candidates(folder, name, below) for name in table} # before any is read
     return [_load_first(paths[name], name, table) for name in table]
 
 # %% ../nbs/01b_files.ipynb #9ca52e92
@@ -295,6 +313,7 @@ class Download:
     least_speed: float = 2048 # Bytes a second, the mean over each window
     window: float = 20 # Seconds after which the speed is looked at; a silent mirror gets no more
 
+# %% ../nbs/01b_files.ipynb #65e0fefe
 def _receive(url, file, limit, settings, bar, stop):
     "Copy what `url` answers into `file`, as it arrives, until `stop` is set."
     from urllib.request import Request, urlopen
@@ -312,8 +331,9 @@ def _run(future, job):
     try: future.set_result(job())
     except Exception as error: future.set_exception(error)
 
+# %% ../nbs/01b_files.ipynb #ce964f99
 def _watch(job, bar, settings):
-    "Do the `job` in a thread; a `TimeoutError` if it takes too long, or moves the `bar` too slowly."
+    "Do the `job` in a thread; a `TimeoutError` if it takes too long, or brings too little."
     future: Future = Future()
     threading.Thread(target=_run, args=(future, job), daemon=True).start()
     end, before = time.monotonic() + settings.seconds, 0
@@ -340,6 +360,7 @@ def _download_file(url, path, name, table, settings):
         try: _load_checked(file.name, name, table)
         except ValueError as error: raise ValueError(str(error).replace(file.name, url)) from None
 
+# %% ../nbs/01b_files.ipynb #edab2835
 def _prepare_cache(folder):
     "Make the `folder`, without what a killed download left there; an `OSError` if that cannot be."
     folder.mkdir(parents=True, exist_ok=True)
@@ -354,6 +375,7 @@ def _is_checked(path, name, table):
     try: return _load_checked(path, name, table) is not None
     except (OSError, ValueError): return False
 
+# %% ../nbs/01b_files.ipynb #e8b55a35
 def _download(folder, mirrors, table, settings):
     "Fetch what `folder` lacks from the first mirror that has it; why each of the others failed."
     from http.client import HTTPException
@@ -371,6 +393,7 @@ def _download(folder, mirrors, table, settings):
             failures[mirror] = f"{type(error).__name__}: {error}"
     return failures
 
+# %% ../nbs/01b_files.ipynb #3a34420d
 def _addresses(mirrors):
     "The mirrors as a list, each with its final slash."
     mirrors = [mirrors] if isinstance(mirrors, str) else mirrors
@@ -384,18 +407,20 @@ _REMEDIES = """Three ways out:
      their folder: fashion_mnist("folder") or FMNIST_DATA=folder.
      On Kaggle: Add Input -> zalando-research/fashionmnist."""
 
+# %% ../nbs/01b_files.ipynb #ec850a5a
 def _refuse_other_data(what, folder, error):
     "A `ValueError` if the `folder` that somebody named holds a whole data set, but another one."
     if what != "the argument `root`" or not isinstance(error, ValueError): return
     try: load_idx_set(folder)
     except (OSError, ValueError): return # damaged, or no data at all
-    raise ValueError(f"root is {str(folder)!r}, which holds other data than Fashion-MNIST ({error}); "
-                     f"ImageData.from_idx reads them")
+    raise ValueError(f"root is {str(folder)!r}, which holds other data than Fashion-MNIST "
+                     f"({error}); ImageData.from_idx reads them")
 
+# %% ../nbs/01b_files.ipynb #60a97bd1
 def _search(places, table, failures):
-    "The arrays from the first place that has them, or None; `failures` learns why the others failed."
+    "The arrays from the first place that has them, or None; `failures` learns why others failed."
     for what, folder in places.items():
-        try: return _load_folder(folder, table, _below(what))
+        try: return _load_folder(folder, table, _BELOW.get(what, ()))
         except (OSError, ValueError) as error:
             _refuse_other_data(what, folder, error)
             failures[f"{what} ({folder})"] = error
@@ -404,6 +429,7 @@ def _search(places, table, failures):
 # %% ../nbs/01b_files.ipynb #2b7d94fe
 def _lines(failures): return "\n".join(f"  - {place}: {error}" for place, error in failures.items())
 
+# %% ../nbs/01b_files.ipynb #cb969e00
 def find_fashion_mnist(
     root:str|os.PathLike|None=None, # A folder to look in first
     mirrors:tuple|list|str=MIRRORS, # Addresses, tried in this order; `()` never downloads
@@ -412,29 +438,30 @@ def find_fashion_mnist(
 ) -> list: # Of four arrays: training images and labels, test images and labels
     "Find Fashion-MNIST on this machine or download it; see `fashion_mnist`."
     places, failures = _places(root), {}
-    cache = {"the cache": places["the cache"]}
+    cache = places["the cache"]
     arrays = _search(places, table, failures)
     if arrays is None:
-        failures |= _download(places["the cache"], _addresses(mirrors), table, download)
-        arrays = _search(cache, table, failures)
+        failures |= _download(cache, _addresses(mirrors), table, download)
+        arrays = _search({"the cache": cache}, table, failures)
     if arrays is None:
         raise FileNotFoundError(f"Fashion-MNIST was not found. Tried:\n{_lines(failures)}\n"
-                                + _REMEDIES.format(cache=places["the cache"]))
-    named = {place: error for place, error in failures.items() if place.startswith(("the argu", "$"))}
-    if named:
-        warnings.warn("Fashion-MNIST was taken from elsewhere, because these failed:\n"
-                      + _lines(named), stacklevel=3)
+                                + _REMEDIES.format(cache=cache))
+    named = {place: why for place, why in failures.items() if place.startswith(("the arg", "$"))}
+    message = f"Fashion-MNIST was taken from elsewhere, because these failed:\n{_lines(named)}"
+    if named: warnings.warn(message, stacklevel=3)
     return arrays
 
 # %% ../nbs/01b_files.ipynb #b5a93c07
 def _named_folders(base, name):
     "The folders in `base` that may hold the data set `name`."
-    stems = dict.fromkeys((name, name.upper(), name.partition("-")[0], name.partition("-")[0].upper()))
+    family = name.partition("-")[0] # emnist-letters lies in emnist
+    stems = dict.fromkeys((name, name.upper(), family, family.upper()))
     if base == KAGGLE_FOLDER:
         lower = {stem.lower() for stem in stems}
         return [path for path in sorted(base.rglob("*")) if path.name.lower() in lower]
     return [base/stem for stem in stems]
 
+# %% ../nbs/01b_files.ipynb #fd079b70
 def find_idx_folder(
     name:str # Of a data set, such as "kmnist" or "emnist-letters"
 ) -> Path: # A folder that has its four IDX files
@@ -456,6 +483,7 @@ def _install_debian_package(run):
         run(["apt-get", "update", "-qq"])
         run(install)
 
+# %% ../nbs/01b_files.ipynb #05c48181
 def debian_package():
     "Get Debian's package `dataset-fashion-mnist`: installed if we are root, else in the cache."
     run = partial(subprocess.run, check=True, stdout=2) # what apt-get says is no answer of ours
