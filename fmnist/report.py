@@ -20,7 +20,7 @@ import numpy as np
 
 from . import __version__
 from .claims import MARGIN, VERDICTS, by_network, corrections, cost, judge, plot_forest, png, study_records
-from .data import FashionMNIST, atomic_write, fashion_mnist, fashion_mnist_sample, flatten_images, plot_samples
+from .data import CLASSES, FashionMNIST, atomic_write, fashion_mnist, fashion_mnist_sample, flatten_images, plot_samples
 from .runner import published_folder, read_records
 from .trials import Result, is_final
 from .metrics import certainty, plot_confusion, plot_history, plot_mistakes
@@ -525,7 +525,7 @@ def _mistakes_html(result, data):
     "The most certain mistakes of one result as a figure."
     if not (worst := result.mistakes[:10]): return f"<p>The {html.escape(result.trial.model.upper())} made none.</p>"
     said = ", ".join(certainty(m.probability) for m in worst)
-    return figure_html(plot_mistakes(data.test_images, worst, columns=5), f"{len(worst)} test images that the {result.trial.model.upper()} got wrong, with certainty {said}",
+    return figure_html(plot_mistakes(data.test_images, worst, 5, data.classes), f"{len(worst)} test images that the {result.trial.model.upper()} got wrong, with certainty {said}",
                        f"{result.trial.model.upper()}: what it said and how certain it was; the true class in brackets.")
 
 # %% ../nbs/06b_report.ipynb #feb7f753
@@ -533,7 +533,7 @@ def _run_html(results, data):
     "The two networks of this run: curves, scores, confusions, mistakes."
     import matplotlib.pyplot as plt
     confusion, axes = plt.subplots(len(results), 1, figsize=(5.2, 4.8*len(results)), layout="constrained", squeeze=False)
-    for ax, result in zip(axes[:, 0], results): plot_confusion(result.scores, result.trial.model.upper(), ax)
+    for ax, result in zip(axes[:, 0], results): plot_confusion(result.scores, result.trial.model.upper(), ax, CLASSES)
     names = " and ".join(r.trial.model.upper() for r in results)
     return (figure_html(plot_history({r.trial.model.upper(): r.history for r in results}), f"Loss and accuracy of {names} over the epochs", "Training (dashed) and validation (solid); the dot marks the lowest validation loss.")
             + scores_table(results) + _paragraph("± is the half-width of the 95 % interval that comes from testing on a finite number of images; how much another seed would change is not in it, since each was trained once. "
@@ -551,7 +551,7 @@ def write_report(
     judgements = judge(known.full)
     page = _page("Fashion-MNIST: an MLP from scratch, and a CNN", [
         ("What this is", _intro(results, judgements) + _paragraph(f"Original report: {original_report()['source']}.", "source")),
-        ("The data", figure_html(plot_samples(data.train_images, data.train_labels), "Three images of each of the ten classes", "Figure 1 of the original shows samples, too: here the first three training images of each class.")
+        ("The data", figure_html(plot_samples(data.train_images, data.train_labels, 3, data.classes), "Three images of each of the ten classes", "Figure 1 of the original shows samples, too: here the first three training images of each class.")
          + _paragraph(f"{len(data.train_labels):,} images to learn from, {len(data.test_labels):,} to test on, in ten classes of {_range(np.bincount(data.train_labels, minlength=10), '{:,}')} and {_range(np.bincount(data.test_labels, minlength=10), '{:,}')}.")),
         ("Method", "".join(map(_paragraph, _METHOD.splitlines()))),
         ("This run", _run_html(results, data)),
