@@ -4,6 +4,7 @@ A plain module, without a notebook: its tests are in tests/test_sweeps.py. A com
 or two before its first line runs. Whoever presses Ctrl-C meanwhile wants one sentence, not a traceback.
 """
 
+import os
 import signal
 import sys
 import threading
@@ -23,24 +24,40 @@ COMMANDS = {  # Name of each command -> the module that has it
 }
 
 
+def is_importing(
+    frame,  # Where Python is, or None
+) -> bool:  # Is a module's first run under way there?
+    "Does this happen inside an import?"
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def stop(
+    number,  # Of the signal
+    frame,  # Where Python is
+):
+    "What Ctrl-C does: `KeyboardInterrupt`; but an import can swallow that, or make another error of it, so leave there."
+    if not is_importing(frame):
+        signal.default_int_handler(number, frame)
+    os.write(2, b"\nStopped.\n")
+    os._exit(1)  # as safe as a kill, which every run survives
+
+
 @contextmanager
 def listening():
-    "Say whether Ctrl-C was pressed meanwhile: some libraries turn it into another error if it meets their import."
-    pressed: list = []
-
-    def press(number, frame):
-        pressed.append(number)
-        signal.default_int_handler(number, frame)
-
+    "Hear Ctrl-C as `stop` does, where nobody hears it otherwise yet."
     before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
-        yield pressed
-        return
-    signal.signal(signal.SIGINT, press)
+    is_ours = before is signal.default_int_handler and threading.current_thread() is threading.main_thread()
+    if is_ours:
+        signal.signal(signal.SIGINT, stop)
     try:
-        yield pressed
+        yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        if is_ours:
+            signal.signal(signal.SIGINT, before)
 
 
 def call(
@@ -48,15 +65,11 @@ def call(
     argv: list | None = None,  # Its arguments, by default those of the command line
 ):  # What the command returns
     "Import a command and run it; Ctrl-C ends it with one word."
-    with listening() as pressed:
+    with listening():
         try:
             command = getattr(import_module(f"fmnist.{COMMANDS[name]}"), name)
             return command(argv)
         except KeyboardInterrupt:
-            sys.exit("\nStopped.")
-        except Exception:
-            if not pressed:
-                raise
             sys.exit("\nStopped.")
 
 

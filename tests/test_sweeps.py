@@ -374,6 +374,18 @@ def test_a_worker_that_prints(tmp_path):
     assert said.endswith("None 32\n") and "from the worker" in error, (said, error)
 
 
+def test_notebook(tmp_path, monkeypatch):
+    "A kernel has workers, too; they import what a cell has just written into a file."
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    monkeypatch.setenv("PYTHONPATH", ENVIRONMENT["PYTHONPATH"])
+    sources = ["%%writefile nets.py\ndef double(x): return 2*x", "from nets import double\nfrom fmnist.worker import LocalExecutor",
+               "with LocalExecutor(1) as executor: print(executor.submit(double, 21).result())", UNGUARDED]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+    said = [output["text"] for cell in notebook.cells[2:] for output in cell.outputs if output.get("name") == "stdout"]
+    assert said == ["42\n", "4\n"]
+
+
 class NoTraveller:
     "Something that cannot be unpickled."
 
