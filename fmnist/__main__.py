@@ -6,26 +6,36 @@
 __all__ = ['sentence', 'main']
 
 # %% ../nbs/09_commands.ipynb #3229f3f9
-import ast, sys
+import ast
+import sys
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.resources import files
+
+from .commands import COMMANDS, enter
 
 # %% ../nbs/09_commands.ipynb #1d781461
 def sentence(
     script # `importlib.metadata.EntryPoint`
 ) -> str: # One line
     "What a console script does: the first line of its function's docstring."
-    source = files("fmnist").joinpath(f"{script.module.rpartition('.')[2]}.py").read_text(encoding="utf-8")
-    function = next(node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == script.attr)
+    module = COMMANDS.get(script.name, script.module.rpartition(".")[2])
+    source = files("fmnist").joinpath(f"{module}.py").read_text(encoding="utf-8")
+    functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+    function = next(node for node in functions if node.name == script.attr)
     return (ast.get_docstring(function) or "").partition("\n")[0]
 
+# %% ../nbs/09_commands.ipynb #a0c1f2d7
 def main():
     "Console scripts of the installed package, and what each does."
-    try: package = distribution("fmnist")
-    except PackageNotFoundError: sys.exit("fmnist is not installed, so it has no commands yet: run `pip install .` in its folder")
+    try:
+        package = distribution("fmnist")
+    except PackageNotFoundError:
+        sys.exit("fmnist is not installed, so it has no commands: run `pip install .` in its folder")
     print(f"fmnist {package.version}: {package.metadata['Summary']}\n")
-    for script in package.entry_points.select(group="console_scripts"): print(f"{script.name:16}{sentence(script)}")
+    for script in package.entry_points.select(group="console_scripts"):
+        print(f"{script.name:16}{sentence(script)}")
     print("\nEach tells what it takes: fmnist_data --help")
 
 # %% ../nbs/09_commands.ipynb #d16b2f83
-if __name__ == "__main__": main()
+#| eval: false
+if __name__ == "__main__": enter(main)

@@ -73,12 +73,16 @@ def as_array(
 
 def whole_number(
     least: int = 0,  # The smallest that is allowed
+    most: int = 2**31 - 1,  # The largest
 ):  # Function from a word of the command line to a number
     "Type of a command's argument that counts something, or that is a seed."
     def number(text):
-        if not text.isdecimal() or int(text) < least:
+        if not text.isdecimal() or len(text) < 20 and int(text) < least:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+        if len(text) >= 20 or int(text) > most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at most {most}")
         return int(text)
+
     return number
 
 

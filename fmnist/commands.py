@@ -1,7 +1,9 @@
-"""Where console scripts enter: what a command needs is imported when it runs, within reach of Ctrl-C.
+"""Where console scripts enter: what ends or hinders any command is met here, once.
 
-A plain module, without a notebook: its tests are in tests/test_sweeps.py. A command that imports PyTorch takes a second
-or two before its first line runs. Whoever presses Ctrl-C meanwhile wants one sentence, not a traceback.
+A plain module, without a notebook: its tests are in tests/test_commands.py and tests/test_sweeps.py. A command that
+imports PyTorch takes a second or two before its first line runs. Whoever presses Ctrl-C meanwhile wants one word, not a
+traceback; whoever reads only the first lines, as `head` does, wants no more; and a terminal that knows ASCII alone
+shows a question mark for a letter that it lacks.
 """
 
 import os
@@ -12,7 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 
-__all__ = ["COMMANDS", "call"]
+__all__ = ["COMMANDS", "call", "enter"]
 
 COMMANDS = {  # Name of each command -> the module that has it
     "fmnist_data": "files",
@@ -60,17 +62,37 @@ def listening():
             signal.signal(signal.SIGINT, before)
 
 
+def enter(
+    command,  # What to call
+    *arguments,  # What to give it
+):  # What it returns
+    "Call what a command line asks for; Ctrl-C, a closed pipe and a letter that a terminal lacks are no errors."
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    with listening():
+        try:
+            try:
+                return command(*arguments)
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:  # nobody reads any more; Python would complain once more when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(128 + signal.SIGPIPE)
+        except KeyboardInterrupt:
+            sys.exit("\nStopped.")
+
+
 def call(
     name: str,  # A key of `COMMANDS`
     argv: list | None = None,  # Its arguments, by default those of the command line
 ):  # What the command returns
-    "Import a command and run it; Ctrl-C ends it with one word."
-    with listening():
-        try:
-            command = getattr(import_module(f"fmnist.{COMMANDS[name]}"), name)
-            return command(argv)
-        except KeyboardInterrupt:
-            sys.exit("\nStopped.")
+    "Import a command and run it."
+
+    def command():
+        return getattr(import_module(f"fmnist.{COMMANDS[name]}"), name)(argv)
+
+    return enter(command)
 
 
 def __getattr__(name):

@@ -89,7 +89,7 @@ def test_the_package_lists_its_commands():
 
 def test_the_commands_page_shows_what_they_say(monkeypatch, capsys):
     "Options changed? `nbs/09_commands.ipynb` must be run again."
-    monkeypatch.setenv("COLUMNS", "110")
+    monkeypatch.setenv("COLUMNS", "100")
     for script in distribution("fmnist").entry_points.select(group="console_scripts"):
         with pytest.raises(SystemExit): script.load()(["--help"])
     notebook = json.loads((ROOT / "nbs" / "09_commands.ipynb").read_text(encoding="utf-8"))
