@@ -36,14 +36,17 @@ def files():
 
 
 def cells(path):
-    "The code of a file or of each code cell but the setup cell, without IPython's own lines."
+    "The code of a file, or of each code cell but the setup cell, with its number."
     if path.suffix == ".py":
-        return [path.read_text(encoding="utf-8")]
-    found = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    code = [cell for cell in found if cell["cell_type"] == "code" and cell.get("id") != "setup"]
-    return [
-        re.sub(r"^(\s*)[%!].*", r"\1pass", "".join(cell["source"]), flags=re.M) for cell in code
-    ]
+        return [(0, path.read_text(encoding="utf-8"))]
+    found = enumerate(json.loads(path.read_text(encoding="utf-8"))["cells"])
+    code = [(number, "".join(cell["source"])) for number, cell in found if is_checked(cell)]
+    return [(number, re.sub(r"^(\s*)[%!].*", r"\1pass", text, flags=re.M)) for number, text in code]
+
+
+def is_checked(cell):
+    "Is it code, and not the setup cell?"
+    return cell["cell_type"] == "code" and cell.get("id") != "setup"
 
 
 def lines(source):
@@ -91,65 +94,62 @@ def is_packed(node):
 
 
 def ruff(paths):
-    "How many faults ruff finds in each file."
-    command = [
-        sys.executable,
-        "-m",
-        "ruff",
-        "check",
-        "--output-format",
-        "json",
-        "--no-cache",
-        *paths,
-    ]
+    "The faults that ruff finds, {file: places}."
+    options = "check", "--output-format", "json", "--no-cache"
+    command = [sys.executable, "-m", "ruff", *options, *paths]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if run.returncode > 1:
         raise RuntimeError(f"ruff fails: mend this first\n{run.stderr}")
-    return collections.Counter(fault["filename"] for fault in json.loads(run.stdout))
+    found = collections.defaultdict(list)
+    for fault in json.loads(run.stdout):
+        cell = f"cell {fault['cell'] - 1} " if fault.get("cell") else ""
+        place = f"{cell}line {fault['location']['row']} {fault['code']}"
+        found[fault["filename"]].append(place)
+    return found
 
 
-def counts():
-    "What is left in each file, {file: {kind: count}}; the share of lines that are over the aim."
+def left_over():
+    "What is left in each file, {file: {kind: places}}; the share of lines that are over the aim."
     found, total, wide, faults = {}, 0, 0, ruff(files())
     for path in files():
-        sources = cells(path)
-        nodes = [node for source in sources for node in ast.walk(ast.parse(source))]
-        code = [line for source in sources for line in lines(source)]
-        total, wide = total + len(code), wide + sum(len(line) > COLUMNS for line in code)
-        left = {"ruff": faults[str(path)], "packed": sum(map(is_packed, nodes))}
-        if path.suffix == ".ipynb":
-            left["long cells"] = sum(map(is_long, sources))
-        name = path.relative_to(ROOT).as_posix()
-        found |= {name: {kind: left[kind] for kind in sorted(left) if left[kind]}}
-    return {name: left for name, left in found.items() if left}, wide / total
+        left = {"ruff": faults[str(path)], "long cells": [], "packed": []}
+        for number, source in cells(path):
+            code = lines(source)
+            total, wide = total + len(code), wide + sum(len(line) > COLUMNS for line in code)
+            if path.suffix == ".ipynb" and is_long(source):
+                left["long cells"].append(f"cell {number}")
+            nodes = [node for node in ast.walk(ast.parse(source)) if is_packed(node)]
+            left["packed"] += [f"cell {number} line {node.lineno}" for node in nodes]
+        found[path.relative_to(ROOT).as_posix()] = left
+    return found, wide / total
 
 
 def check_style():
     "No file has more against the style than it had, and style.json says how much that is."
     allowed = json.loads(ALLOWED.read_text(encoding="utf-8"))
-    (found, share), problems = counts(), []
+    found, share = left_over()
     for name in sorted({*found, *allowed["files"]}):
         for kind, what in KINDS.items():
-            has = found.get(name, {}).get(kind, 0)
+            places = found.get(name, {}).get(kind, [])
             may = allowed["files"].get(name, {}).get(kind, 0)
-            if has > may:
-                problems.append(f"{name} has {has} {what}; {may} are allowed: mend the new ones")
-            if has < may:
-                problems.append(f"{name} has only {has} {what}: run `python .ci/style.py tighten`")
+            if len(places) > may:
+                where = ", ".join(places[:20])
+                yield f"{name} has {len(places)} {what}; {may} are allowed: mend some of {where}"
+            if len(places) < may:
+                yield f"{name} has only {len(places)} {what}: run `python .ci/style.py tighten`"
     if share > allowed["wide"]:
         limit = f"{allowed['wide']:.1%} are allowed: break the new ones"
-        problems.append(f"{share:.2%} of all lines are over {COLUMNS} columns; {limit}")
-    return problems
+        yield f"{share:.2%} of all lines are over {COLUMNS} columns; {limit}"
 
 
 def tighten():
     "Lower what style.json allows to what there is."
     allowed = json.loads(ALLOWED.read_text(encoding="utf-8"))
-    found, share = counts()
+    found, share = left_over()
     files = {}
     for name, left in allowed["files"].items():
         has = found.get(name, {})
-        lower = {kind: min(has.get(kind, 0), count) for kind, count in left.items()}
+        lower = {kind: min(len(has.get(kind, [])), count) for kind, count in left.items()}
         files |= {name: {kind: count for kind, count in lower.items() if count}}
     text = {"wide": allowed["wide"], "files": {name: left for name, left in files.items() if left}}
     ALLOWED.write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")

@@ -41,7 +41,7 @@ def stop(
     number,  # Of the signal
     frame,  # Where Python is
 ):
-    "What Ctrl-C does: `KeyboardInterrupt`; but an import can swallow that, or make another error of it, so leave there."
+    "What Ctrl-C does: `KeyboardInterrupt`; an import can swallow that, or make another error of it: leave there."
     if not is_importing(frame):
         signal.default_int_handler(number, frame)
     os.write(2, b"\nStopped.\n")
