@@ -49,9 +49,9 @@ def feature_sizes(
 _POOLING = {"max": nn.MaxPool2d, "average": nn.AvgPool2d, "global avg": nn.MaxPool2d}
 
 def _convolutions(widths, windows, pooling, pool_after, pool):
-    "Convolution, normalisation, ReLU and pooling, for each of `windows` (kernel, stride, padding)."
-    maps = nn.Sequential()
-    for i, (a, b, window) in enumerate(zip(widths[:-1], widths[1:], windows, strict=True), 1):
+    "Convolution, normalisation, ReLU and pooling for each of `windows`."
+    maps, channels = nn.Sequential(), zip(widths[:-1], widths[1:], strict=True)
+    for i, ((a, b), window) in enumerate(zip(channels, windows, strict=True), 1):
         rest = [nn.ReLU()]
         if i in pool_after: rest.append(_POOLING[pooling](*pool))
         if pooling != "average": rest.reverse() # ReLU keeps the order, so it can wait until less is left
@@ -81,7 +81,7 @@ def _initialize(model, method, seed):
 
 # %% ../nbs/04_cnn.ipynb #c2a10015
 def _check_cnn(windows, pooling, initialization, dropout, pool_after, pool):
-    "Refuse arguments of `CNNModel` that do not fit together."
+    "Refuse arguments of `CNNModel` that say how it is built and do not fit together."
     lengths = {name: len(values) for name, values in windows.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"one entry for each convolution is needed in all of {lengths}")
@@ -91,8 +91,18 @@ def _check_cnn(windows, pooling, initialization, dropout, pool_after, pool):
     count = lengths["channels"]
     unknown = sorted(set(pool_after) - set(range(1, count + 1)))
     if unknown: raise ValueError(f"pool_after names {unknown}, expected numbers from 1 to {count}")
-    fits = len(pool) == 3 and all(map(is_whole, pool[:2])) and is_whole(pool[2], 0) and 2*pool[2] <= pool[0]
-    check(fits, "pool", pool, "(window, stride, padding) in whole numbers, the padding at most half of the window")
+    fits = len(pool) == 3 and all(map(is_whole, pool[:2])) and is_whole(pool[2], 0)
+    check(fits and 2*pool[2] <= pool[0], "pool", pool,
+          "(window, stride, padding) in whole numbers, the padding at most half of the window")
+
+def _image_shape(size, input_channels, classes):
+    "Channels, height and width of an image; a `ValueError` for what no image or task has."
+    check(is_whole(classes, 2), "classes", classes, "a whole number of at least 2")
+    check(is_whole(input_channels), "input_channels", input_channels, "a whole number of at least 1")
+    sizes = (size, size) if is_whole(size, -1) else tuple(size)
+    fits = len(sizes) == 2 and all(map(is_whole, sizes))
+    check(fits, "size", size, "a whole number of at least 1, or (height, width)")
+    return (input_channels, *map(int, sizes))
 
 # %% ../nbs/04_cnn.ipynb #2dfcdc8e
 class CNNModel(nn.Module):
@@ -104,10 +114,10 @@ class CNNModel(nn.Module):
         paddings=(1, 1, 1, 1, 1), # Zeros around each input
         pooling:str="max", # "max", "average" or "global avg"
         initialization:str="he", # "he", "xavier" or "random"
-        dropout:float=0.2, # Probability of dropping an input of a hidden fully connected layer, in training
+        dropout:float=0.2, # Probability of dropping an input of a hidden dense layer, in training
         hidden=(256, 256), # Neurons of the fully connected layers before the outputs
         pool_after=(1, 2, 5), # Convolutions, counted from 1, that are followed by pooling
-        seed:int=0, # Decides the initial weights; no global random state is read or changed
+        seed:int=0, # Decides the initial weights; global random states are left alone
         pool=(2, 2, 0), # Window, stride and padding of the pooling
         classes:int=10, # Outputs
         size=28, # Width and height of an image, pixels; or (height, width)
@@ -115,15 +125,15 @@ class CNNModel(nn.Module):
     ):
         given = dict(channels=channels, kernel_sizes=kernel_sizes, strides=strides, paddings=paddings)
         _check_cnn(given, pooling, initialization, dropout, pool_after, pool)
-        shape = (size, size) if is_whole(size) else tuple(size)
-        left = [feature_sizes(kernel_sizes, strides, paddings, pool_after, width, pool)[-1] for width in shape]
-        places = 1 if pooling == "global avg" else math.prod(left)
+        shape, windows = _image_shape(size, input_channels, classes), (kernel_sizes, strides, paddings)
+        left = [feature_sizes(*windows, pool_after, width, pool)[-1] for width in shape[1:]]
+        features = channels[-1] if pooling == "global avg" else channels[-1]*math.prod(left)
         with torch.random.fork_rng(devices=[]): # PyTorch draws weights that are replaced at once
             super().__init__()
-            windows = zip(kernel_sizes, strides, paddings, strict=True)
-            self.features = _convolutions((input_channels, *channels), list(windows), pooling, pool_after, pool)
-            self.classifier = _classifier((channels[-1]*places, *hidden), classes, dropout)
-        self.image_shape, self.initialization, self.seed = (input_channels, *shape), initialization, seed
+            rows = list(zip(*windows, strict=True))
+            self.features = _convolutions((shape[0], *channels), rows, pooling, pool_after, pool)
+            self.classifier = _classifier((features, *hidden), classes, dropout)
+        self.image_shape, self.initialization, self.seed = shape, initialization, seed
         _initialize(self, initialization, seed)
         self.to(memory_format=torch.channels_last) # the CPU's convolutions are faster so
 
@@ -136,25 +146,28 @@ class CNNModel(nn.Module):
     ): # Logits (m, classes)
         "Unnormalised log-probabilities of the classes."
         if tuple(x.shape[1:]) != self.image_shape:
-            raise ValueError(f"x has shape {tuple(x.shape)}, expected (m, {', '.join(map(str, self.image_shape))})")
+            expected = ", ".join(map(str, self.image_shape))
+            raise ValueError(f"x has shape {tuple(x.shape)}, expected (m, {expected})")
         return self.classifier(self.features(x))
 
     def summary(self) -> str: # A table with one line for each layer
         "Output shape, parameters and multiply-adds of every layer, for one image."
-        return layer_table(self, torch.zeros(1, *self.image_shape, device=next(self.parameters()).device))
+        device = next(self.parameters()).device
+        return layer_table(self, torch.zeros(1, *self.image_shape, device=device))
 
 # %% ../nbs/04_cnn.ipynb #a81d005a
 BEST_CNN = dict( # section 7.2.2 in our first reading, and the defaults
     channels=(64, 192, 384, 256, 256), kernel_sizes=(3, 3, 3, 3, 3), strides=(1, 1, 1, 1, 1),
     paddings=(1, 1, 1, 1, 1), pooling="max", initialization="he", dropout=0.2, hidden=(256, 256),
     pool_after=(1, 2, 5))
-LITERAL_CNN = BEST_CNN | dict(pool_after=(1, 2, 3, 4, 5), pool=(3, 2, 1)) # the same, pooled after each convolution
+LITERAL_CNN = BEST_CNN | dict( # the same, pooled after each convolution
+    pool_after=(1, 2, 3, 4, 5), pool=(3, 2, 1))
 SECTION_3_CNN = dict(
     kernel_sizes=(5, 5, 1, 1, 1), paddings=(0, 0, 0, 0, 0), hidden=(), pool_after=(1, 2, 4, 5))
 
 # %% ../nbs/04_cnn.ipynb #c2a10017
 def _output_shapes(model, layers, x):
-    "Shape of each layer's output for `x`, and PyTorch's count of operations."
+    "Shape of each layer's output for `x`, and PyTorch's count of operations, two a multiply-add."
     from torch.utils.flop_counter import FlopCounterMode
     shapes, training = {}, model.training
     note = lambda layer, x, y: shapes.update({layer: "x".join(map(str, y.shape[1:]))})
@@ -172,13 +185,15 @@ def layer_table(
     x # One image, as the model takes it
 ) -> str: # One line for each layer, and their sum
     "Output shape, parameters and multiply-adds of every layer."
-    layers = {f"{part}.{name}": layer for part, parts in model.named_children() for name, layer in parts.named_children()}
+    parts = {f"{part}.": layers for part, layers in model.named_children()}
+    layers = {part + name: layer for part, inner in parts.items() for name, layer in inner.named_children()}
     shapes, counts = _output_shapes(model, layers.values(), x)
-    operations = {name.partition(".")[2]: sum(each.values())//2 for name, each in counts.items()} # two a multiply-add
+    operations = {name.partition(".")[2]: sum(each.values())//2 for name, each in counts.items()}
     rows = []
     for name, layer in layers.items():
-        parameters = sum(p.numel() for p in layer.parameters())
-        rows.append((f"{name} {type(layer).__name__}", shapes[layer], parameters, operations.get(name, 0)))
+        numbers = sum(p.numel() for p in layer.parameters()), operations.get(name, 0)
+        rows.append((f"{name} {type(layer).__name__}", shapes[layer], *numbers))
     rows.append(("total", "", sum(row[2] for row in rows), sum(row[3] for row in rows)))
     lines = [f"{name:26} {shape:>9} {count:11,} {cost:14,}" for name, shape, count, cost in rows]
-    return "\n".join([f"{'layer':26} {'output':>9} {'parameters':>11} {'multiply-adds':>14}", *lines])
+    head = f"{'layer':26} {'output':>9} {'parameters':>11} {'multiply-adds':>14}"
+    return "\n".join([head, *lines])

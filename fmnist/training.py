@@ -5,25 +5,27 @@
 # %% auto #0
 __all__ = ['OPTIMIZERS', 'SCHEDULES', 'DTYPES', 'default_device', 'fork_rng', 'torch_seed', 'faster_dtype', 'keep_memory',
            'train', 'view_images', 'validate', 'evaluate', 'predict_proba', 'Recipe', 'recipe', 'orthogonalise', 'Muon',
-           'WeightedCrossEntropy', 'Mixup', 'WeightAverage', 'checkpoint_path', 'checkpoint_dtype', 'fit']
+           'WeightedCrossEntropy', 'Mixup', 'WeightAverage', 'checkpoint_dtype', 'fit']
 
 # %% ../nbs/04b_training.ipynb #5b1e0a04
-import copy, ctypes, difflib, hashlib, importlib, io, math, os, re, sys, time
-from collections import Counter
-from contextlib import contextmanager, nullcontext, suppress
+import copy, ctypes, difflib, math, re, time
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
-from functools import partial, reduce
-from itertools import zip_longest
+from functools import partial
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .checks import CheckpointError, TrainingDiverged, check, check_choice, check_same_settings, is_number, is_whole, plain
-from .data import Batches, atomic_write, augmentation, normalise_images, random_generator
+from . import checkpoints
+from .checkpoints import checkpoint_path
+from .checks import CheckpointError, TrainingDiverged, check, check_same_settings
+from .checks import is_number, is_whole, plain
+from .data import Batches, augmentation, normalise_images, random_generator
 from .imports import code_digest, import_path, named
 from .metrics import Epoch, History, Scores
 
@@ -34,16 +36,6 @@ def default_device() -> torch.device: # CUDA, then Apple's MPS, then the CPU
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 def _device_of(model): return next(model.parameters()).device
-
-def _torch_dtype(dtype):
-    "None for float32, else PyTorch's type; names will do as well."
-    if isinstance(dtype, str): dtype = getattr(torch, dtype)
-    return None if dtype is torch.float32 else dtype
-
-def _autocast(model, dtype):
-    "The context in which convolutions of `model` compute in `dtype`; None means as they are."
-    dtype = _torch_dtype(dtype)
-    return nullcontext() if dtype is None else torch.autocast(_device_of(model).type, dtype)
 
 def fork_rng(
     device # torch.device
@@ -57,8 +49,21 @@ def torch_seed(
     purpose:str, # As for `random_generator`
     *key:int # Further distinction, for instance the epoch
 ) -> int: # For `torch.manual_seed`, which wants a number, not a generator
-    "A seed for PyTorch's generators for one purpose."
+    "A seed for PyTorch's generators, for one purpose."
     return int(random_generator(seed, purpose, *key).integers(2**63))
+
+# %% ../nbs/04b_training.ipynb #5b1e0b05
+def _torch_dtype(dtype):
+    "None for float32, else PyTorch's type; names will do as well."
+    if isinstance(dtype, str): dtype = getattr(torch, dtype)
+    return None if dtype is torch.float32 else dtype
+
+def _dtype_name(dtype): return str(dtype or torch.float32).removeprefix("torch.")
+
+def _autocast(model, dtype):
+    "The context in which convolutions of `model` compute in `dtype`."
+    dtype = _torch_dtype(dtype)
+    return nullcontext() if dtype is None else torch.autocast(_device_of(model).type, dtype)
 
 # %% ../nbs/04b_training.ipynb #5b1e0a08
 def _half_of(device):
@@ -69,18 +74,17 @@ def _half_of(device):
 
 def _step_seconds(model, x, dtype, limit=math.inf):
     "The shortest of three steps after one to warm up; infinity if the device cannot."
-    times = []
-    try:
-        for _ in range(4):
-            start = time.perf_counter()
+    times: list = []
+    while len(times) < 4 and (len(times) < 3 or min(times[1:]) <= limit): # it may be hopeless
+        start = time.perf_counter()
+        try:
             with _autocast(model, dtype): loss = model(x).float().square().mean()
             gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
-            next(g for g in gradients if g is not None).sum().item() # .item() waits for the device
-            times.append(time.perf_counter() - start)
-            if len(times) > 2 and min(times[1:]) > limit: break # it may take ten times as long
-    except RuntimeError:
-        if dtype is None: raise
-        return math.inf
+        except RuntimeError:
+            if dtype is None: raise
+            return math.inf
+        next(g for g in gradients if g is not None).sum().item() # .item() waits for the device
+        times.append(time.perf_counter() - start)
     return min(times[1:])
 
 # %% ../nbs/04b_training.ipynb #5b1e0a09
@@ -91,13 +95,13 @@ def faster_dtype(
     "Time a step of training in each precision and return the faster; `model` is left as it was."
     device, mode = _device_of(model), model.training
     if device.type == "cpu": x = x[:16]
-    kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    averages = {name: buffer.clone() for name, buffer in model.named_buffers()}
     with fork_rng(device):
         model.train()
         single, half = _step_seconds(model, x, None), _half_of(device)
         if half and _step_seconds(model, x, half, limit=2*single) > single: half = None
     model.train(mode)
-    model.load_state_dict(kept, strict=False) # a step moves batch normalisation's averages
+    model.load_state_dict(averages, strict=False) # a step has moved batch normalisation's
     return half
 
 # %% ../nbs/04b_training.ipynb #5b1e0a11
@@ -106,60 +110,60 @@ def keep_memory():
     try: mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError): return # another C library
     trim_threshold, mmap_threshold, largest = -1, -3, 2**31 - 1
-    if mallopt(mmap_threshold, 2**30) or mallopt(mmap_threshold, 2**25): # the limit grew in glibc 2.35
+    if mallopt(mmap_threshold, 2**30) or mallopt(mmap_threshold, 2**25): # limit before glibc 2.35
         mallopt(trim_threshold, largest)
 
 # %% ../nbs/04b_training.ipynb #5b1e0a13
-def _place(wrong):
-    "Where the first True of a tensor stands, such as (3, 0, 14, 2)."
-    return tuple(wrong.nonzero()[0].tolist())
+def _tensor(values):
+    "A tensor as it is, everything else by position: an array, a list, a Series."
+    if isinstance(values, torch.Tensor): return values
+    array = np.asarray(values)
+    return torch.as_tensor(array if array.flags.writeable else array.copy())
 
 def _check_images(where, x):
-    "Refuse images with a pixel that is no number."
+    "Refuse images with a value that is no number."
     if x.is_floating_point() and not x.isfinite().all():
-        at = _place(~x.isfinite())
+        at = tuple((~x.isfinite()).nonzero()[0].tolist())
         raise ValueError(f"{where} has the value {x[at].item()} at {at}, expected finite numbers")
 
-def _check_labels(where, y, classes):
-    "Refuse labels that are not classes: PyTorch's loss would skip -100 without a word."
-    whole = not (y.is_floating_point() or y.is_complex() or y.dtype == torch.bool)
-    check(whole, f"the type of the labels of {where}", str(y.dtype).removeprefix("torch."), "a type of whole numbers")
-    if len(y) and (y.amin() < 0 or y.amax() >= classes):
-        at = _place((y < 0) | (y >= classes))
-        raise ValueError(f"{where} has the label {y[at].item()} at {at}, expected 0 to {classes - 1}")
+def _check_labels(where, y, classes=2**62):
+    "Refuse labels that are not classes."
+    kind = _dtype_name(y.dtype)
+    whole = "int" in kind and y.ndim == 1
+    check(whole, f"the labels of {where}", f"{kind} {tuple(y.shape)}", "whole numbers (m,)")
+    wrong = ((y < 0) | (y >= classes)).nonzero()
+    if len(wrong):
+        at, most = wrong[0].item(), "" if classes > 2**61 else f" to {classes - 1}"
+        raise ValueError(f"{where} has the label {y[at].item()} at {at}, expected 0{most}")
 
 # %% ../nbs/04b_training.ipynb #5b1e0a15
-def _numbered(loader, name, epoch=None):
-    "Each batch with how to call it in a message; `epoch` decides the order of `Batches`."
-    batches = loader if epoch is None or not hasattr(loader, "epoch") else loader.epoch(epoch - 1)
-    for number, batch in enumerate(batches, 1): yield f"batch {number} of {name}", batch
-
 @dataclass
 class _Step:
     "One step of training: predict, measure, differentiate, move."
     model: nn.Module
-    criterion: object
-    optimizer: object
-    dtype: object
-    scheduler: object
-    scaler: object
-    mix: object # mixup
-    average: object # of the weights
-    checked: bool = True # Look at each batch?
+    criterion: Any
+    optimizer: Any
+    dtype: Any
+    scheduler: Any
+    scaler: Any
+    mix: Any # Mixup, or None
+    average: Any # Of the weights, or None
+    looks: bool # At each batch, before it is used?
 
     def __call__(self, where, x, *target):
         device = _device_of(self.model)
-        if self.checked: _check_images(where, x)
-        x, *target = (part.to(device) for part in (x, *target))
-        others, share = None, 1
-        if self.mix: x, others, share = self.mix(x, target)
+        x, *target = (_tensor(part) for part in (x, *target))
+        if self.looks: _check_images(where, x)
+        x, *moved = (part.to(device) for part in (x, *target))
+        others, share = None, 1.0
+        if self.mix: x, others, share = self.mix(x, moved)
         with _autocast(self.model, self.dtype): logits = self.model(x).float()
-        if self.checked: _check_labels(where, target[0], logits.shape[1])
-        loss = self.criterion(logits, *target)
+        if self.looks: _check_labels(where, target[0], logits.shape[1])
+        loss = self.criterion(logits, *moved)
         if others: loss = share*loss + (1 - share)*self.criterion(logits, *others)
-        if loss.ndim: raise ValueError(f"the loss has shape {tuple(loss.shape)}, expected one number: the mean over the batch")
+        check(loss.ndim == 0, "the shape of the loss", tuple(loss.shape), "(), the mean of a batch")
         self._move(loss)
-        return torch.stack([loss.detach()*len(x), (logits.argmax(1) == target[0]).sum()])
+        return torch.stack([loss.detach()*len(x), (logits.argmax(1) == moved[0]).sum()])
 
     def _move(self, loss):
         self.optimizer.zero_grad(set_to_none=True)
@@ -169,14 +173,34 @@ class _Step:
         if self.scheduler: self.scheduler.step()
         if self.average: self.average.update(self.model)
 
+# %% ../nbs/04b_training.ipynb #5b1e0a18
+def _numbered(loader, name, epoch=None):
+    "Each batch with how to call it in a message."
+    by_number = epoch is not None and hasattr(loader, "epoch")
+    batches = loader.epoch(epoch - 1) if by_number else loader
+    for number, batch in enumerate(batches, 1): yield f"batch {number} of {name}", batch
+
+def _epoch(step, loader, epoch, progress):
+    "Mean loss and accuracy of one pass of `step` over the batches."
+    from tqdm import tqdm
+    sums, count = torch.zeros(2, device=_device_of(step.model)), 0
+    with tqdm(_numbered(loader, "train_loader", epoch), f"epoch {epoch}", len(loader),
+              leave=False, disable=not progress, unit="batch") as bar:
+        for number, (where, batch) in enumerate(bar, 1):
+            sums += step(where, *batch)
+            count += len(batch[0])
+            if number % 100 == 0: bar.set_postfix(loss=f"{sums[0].item()/count:.4f}")
+    check(count > 0, "the number of batches of train_loader", 0, "at least 1")
+    return tuple((sums/count).tolist())
+
 # %% ../nbs/04b_training.ipynb #5b1e0a17
 def train(
     model:nn.Module, # Maps images to logits; changed in place
     train_loader, # Sized iterable of (float images (m, channels, h, w), integer labels (m,))
     criterion, # Loss of (logits, labels), the mean over the batch
     optimizer, # Over the model's parameters
-    epoch:int, # From 1, to show; it also decides the order and the augmentation of `Batches`
-    dtype=None, # torch.bfloat16 or "bfloat16" for mixed precision, None for float32
+    epoch:int, # From 1, to show; it also decides order and augmentation of `Batches`
+    dtype=None, # torch.bfloat16 or its name for mixed precision, None for float32
     progress:bool=False, # Show a bar with the time left?
     scheduler=None, # From torch.optim.lr_scheduler, stepped after each batch
     scaler=None, # `torch.amp.GradScaler`, for float16
@@ -186,36 +210,18 @@ def train(
     "One epoch of training."
     check(is_whole(epoch), "epoch", epoch, "at least 1")
     scaler = scaler or torch.amp.GradScaler(enabled=False)
-    step = _Step(model.train(), criterion, optimizer, dtype, scheduler, scaler, mix, average)
+    known = isinstance(train_loader, Batches)
+    if known: _check_labels("train_loader", _tensor(train_loader.labels))
+    step = _Step(model.train(), criterion, optimizer, dtype, scheduler, scaler, mix, average, not known)
     return _epoch(step, train_loader, epoch, progress)
 
-# %% ../nbs/04b_training.ipynb #5b1e0a18
-def _epoch(step, train_loader, epoch, progress):
-    "Mean loss and accuracy of one pass of `step` over the batches."
-    from tqdm import tqdm
-    sums, count = torch.zeros(2, device=_device_of(step.model)), 0
-    step.checked = not _on_gpu(train_loader) # there, `fit` has looked at all of them at once
-    batches = _numbered(train_loader, "train_loader", epoch)
-    bar = tqdm(batches, f"epoch {epoch}", len(train_loader), leave=False, disable=not progress, unit="batch")
-    with bar:
-        for number, (where, batch) in enumerate(bar, 1):
-            sums += step(where, *batch)
-            count += len(batch[0])
-            if number % 100 == 0: bar.set_postfix(loss=f"{sums[0].item()/count:.4f}")
-    check(count > 0, "the number of batches of train_loader", 0, "at least 1")
-    return tuple((sums/count).tolist())
-
-def _on_gpu(loader):
-    "Are these `Batches` of a GPU, where a look at each batch would make it wait?"
-    labels = getattr(loader, "labels", None)
-    return isinstance(labels, torch.Tensor) and labels.device.type != "cpu"
-
 # %% ../nbs/04b_training.ipynb #5b1e0a20
-def _moved(x, down, right):
-    "Images moved by some pixels; what comes in repeats the edge."
-    by = max(abs(down), abs(right))
+def _moved(x, by):
+    "Images moved down and right by some pixels, or up and left."
     height, width = x.shape[-2:]
-    return F.pad(x, (by,)*4, "replicate")[..., by - down:by - down + height, by - right:by - right + width]
+    start = abs(by) - by
+    padded = F.pad(x, (abs(by),)*4, "replicate")
+    return padded[..., start:start + height, start:start + width]
 
 def view_images(
     x, # float (m, channels, h, w)
@@ -224,9 +230,9 @@ def view_images(
 ) -> list: # Pairs of (share of the answer, images)
     "The views of some images that a network is asked about."
     views = [(1.0, x)]
-    if shift: views = [(0.5, x), (0.25, _moved(x, -shift, -shift)), (0.25, _moved(x, shift, shift))]
+    if shift: views = [(0.5, x), (0.25, _moved(x, -shift)), (0.25, _moved(x, shift))]
     if not flip: return views
-    return [(share/2, images) for share, view in views for images in (view, view.flip(-1))]
+    return [(share/2, seen) for share, view in views for seen in (view, view.flip(-1))]
 
 # %% ../nbs/04b_training.ipynb #5b1e0a21
 @torch.no_grad()
@@ -234,7 +240,8 @@ def _logits(model, loader, dtype, views, name, labelled=True):
     "Logits and labels of all images of `loader`, on the model's device."
     device, pairs = _device_of(model), []
     model.eval()
-    for where, (x, y, *_) in _numbered(loader, name):
+    for where, batch in _numbered(loader, name):
+        x, y = (_tensor(part) for part in batch[:2])
         _check_images(where, x)
         with _autocast(model, dtype): logits = _view_logits(model, x.to(device), views or {})
         if labelled: _check_labels(where, y, logits.shape[1])
@@ -252,16 +259,17 @@ def validate(
     model:nn.Module, # Maps images to logits
     val_loader, # Iterable of (images, labels)
     criterion, # Loss of (logits, labels)
-    dtype=None # torch.bfloat16 or "bfloat16" for mixed precision
+    dtype=None # torch.bfloat16 or its name for mixed precision
 ) -> tuple[float, float]: # Loss and accuracy (0 to 1)
     "Judge a model without training it; it stays in evaluation mode."
     logits, labels = _logits(model, val_loader, dtype, None, "val_loader")
     return criterion(logits, labels).item(), (logits.argmax(1) == labels).float().mean().item()
 
+# %% ../nbs/04b_training.ipynb #5b1e0b13
 def evaluate(
     model:nn.Module, # Maps images to logits
     loader, # Iterable of (images, labels)
-    dtype=None, # torch.bfloat16 or "bfloat16" for mixed precision
+    dtype=None, # torch.bfloat16 or its name for mixed precision
     test_views:dict|None=None # Arguments of `view_images`; None for the images as they are
 ) -> Scores: # Accuracy, precision, recall, F1, loss and confusion matrix
     "All scores of a model."
@@ -271,39 +279,41 @@ def evaluate(
 # %% ../nbs/04b_training.ipynb #5b1e0a23
 def predict_proba(
     model:nn.Module, # Maps images to logits
-    images, # Images, uint8 (n, h, w) or as the model takes them; or a loader of (images, labels)
-    dtype=None, # torch.bfloat16 or "bfloat16" for mixed precision
+    images, # uint8 (n, h, w), or as the model takes them; or a loader of (images, labels)
+    dtype=None, # torch.bfloat16 or its name for mixed precision
     test_views:dict|None=None # Arguments of `view_images`; None for the images as they are
 ) -> np.ndarray: # float32 (n, classes), each row sums to 1
-    "Predicted probabilities of all images, in their order; the model stays in evaluation mode."
+    "Predicted probabilities, in the images' order; the model stays in evaluation mode."
     loader, name = images, "loader"
-    if hasattr(images, "shape"): loader, name = _image_batches(torch.as_tensor(images)), "images"
-    return _logits(model, loader, dtype, test_views, name, labelled=False)[0].softmax(1).cpu().numpy()
+    if hasattr(images, "shape"): loader, name = _image_batches(_tensor(images)), "images"
+    logits, _ = _logits(model, loader, dtype, test_views, name, labelled=False)
+    return logits.softmax(1).cpu().numpy()
 
 def _image_batches(images, size=1000):
     "Batches of images, prepared, with nothing for labels."
-    check(images.ndim in (3, 4), "the shape of images", tuple(images.shape), "(n, h, w) of uint8, or (n, channels, h, w) of floats")
+    raw = images.dtype == torch.uint8 and images.ndim == 3
     for part in images.split(size):
-        x = normalise_images(part) if part.dtype == torch.uint8 and part.ndim == 3 else part
-        yield x, torch.zeros(len(part))
+        yield normalise_images(part) if raw else part, torch.zeros(len(part))
 
 # %% ../nbs/04b_training.ipynb #5b1e0a25
 @dataclass(frozen=True)
 class Recipe:
     "How a network is trained; the defaults are the original report's, or do nothing."
-    optimizer: str = "adam" # "adam", "adamw", "sgd", "nesterov", "muon", or "module:function" of (model, learning_rate, weight_decay)
+    # "adam", "adamw", "sgd", "nesterov", "muon", or a path of (model, learning_rate, weight_decay)
+    optimizer: str = "adam"
     learning_rate: float = 1e-3 # The highest, if the schedule moves it
-    weight_decay: float = 1e-4 # L2 penalty ("adamw": decoupled); the original report names no value
+    weight_decay: float = 1e-4 # L2 penalty ("adamw": decoupled); the original names no value
     momentum: float|None = None # None: 0.9; 0 for "sgd", 0.6 for "muon"
-    schedule: str = "constant" # "constant", "one cycle", "linear" or "cosine", the last two down to 0
-    loss: str = "cross entropy" # Or "module:function" of (logits, labels), the mean over the batch
+    schedule: str = "constant" # "constant", "one cycle", or down to 0: "linear", "cosine"
+    loss: str = "cross entropy" # Or the path of a function of (logits, labels)
     label_smoothing: float = 0.0 # Share of each label that is spread over all classes
     class_weight: list|None = None # What an image of each class counts; None: all the same
-    augment: dict|str|None = None # dict(flip=True or "alternate", shift=pixels, erase=pixels), or "module:function" of (images, generator)
+    # dict(flip=True or "alternate", shift=pixels, erase=pixels), or a path of (images, generator)
+    augment: dict|str|None = None
     mixup: float = 0.0 # a of Beta(a, a), by which two images are mixed; 0 for not
-    average: float|None = None # Share of the moving average of the weights that stays in each step, such as 0.999
-    test_views: dict|None = None # dict(flip=True, shift=pixels): arguments of `view_images`
-    dtype: str|None = "auto" # "float32", "bfloat16", "float16", or "auto" for the faster, by the clock
+    average: float|None = None # Share of the weights' average that stays in a step, such as 0.999
+    test_views: dict|None = None # Arguments of `view_images`: flip and shift
+    dtype: str|None = "auto" # "float32", "bfloat16", "float16", or "auto": the faster by the clock
     keep: str = "best" # The epoch with the lowest validation loss, or the "last"
     patience: int|None = None # End after so many epochs without a lower validation loss
     turns: int = 3 # "muon": Newton-Schulz iterations
@@ -313,96 +323,105 @@ class Recipe:
 
     def __post_init__(self):
         for name, (allowed, expected) in _ALLOWED.items():
-            value = getattr(self, name)
-            check(allowed(value), name, value, expected)
-        _check_together(self)
-
-    @property
-    def given(self) -> dict:
-        "What differs from the defaults."
-        return {name: value for name, value in asdict(self).items() if value != getattr(Recipe, name)}
+            check(allowed(getattr(self, name)), name, getattr(self, name), expected)
+        for name in _changed(self) & _ONLY_WITH.keys(): _check_useful(self, name)
 
 # %% ../nbs/04b_training.ipynb #5b1e0a26
 OPTIMIZERS = ("adam", "adamw", "sgd", "nesterov", "muon")
 SCHEDULES = ("constant", "one cycle", "linear", "cosine")
-DTYPES = ("auto", "float32", "bfloat16", "float16")
+DTYPES = ("float32", "bfloat16", "float16")
+_OWN = "or the path of your own, 'module:function'"
 
-def _number(value, low=0.0, high=math.inf): return is_number(value) and low <= value < high
+def _names(names): return f"one of {', '.join(map(repr, names))}"
 
-def _is_path(value): return isinstance(value, str) and re.fullmatch(r"[\w.]+:[\w.]+", value) is not None
+def _is_path(value): return isinstance(value, str) and re.fullmatch(r"[\w.]+:[\w.]+", value)
 
-def _choice(*names, own=False):
-    "The rule for an option that is one of `names`, or the path of one's own function."
-    words = f"one of {', '.join(map(repr, names))}" + (", or 'module:function' of your own" if own else "")
-    return (lambda value: value in names or own and _is_path(value)), words
+def _is_share(value): return is_number(value) and 0 <= value < 1
 
-def _dict_of(*names):
-    "The rule for an option that is a dictionary with some of `names`."
-    return (lambda value: value is None or isinstance(value, dict) and set(value) <= set(names)), f"a dictionary with {', '.join(map(repr, names))}"
+def _is_amount(value): return is_number(value) and value >= 0
+
+def _is_dict(value, names): return isinstance(value, dict) and set(value) <= set(names)
+
+def _optional(allowed): return lambda value: value is None or bool(allowed(value))
 
 # %% ../nbs/04b_training.ipynb #5b1e0a27
-def _is_augment(value): return value is None or _is_path(value) or isinstance(value, dict) and set(value) <= {"flip", "shift", "erase"}
+def _one_of(*names): return lambda value: value in names, _names(names)
 
-def _is_weights(value): return value is None or isinstance(value, (list, tuple)) and len(value) > 1 and all(map(_number, value)) and sum(value) > 0
+def _one_of_or_path(*names):
+    return lambda value: value in names or bool(_is_path(value)), f"{_names(names)}, {_OWN}"
 
-_ALLOWED = {
-    "optimizer": _choice(*OPTIMIZERS, own=True),
-    "schedule": _choice(*SCHEDULES),
-    "loss": _choice("cross entropy", own=True),
-    "dtype": _choice(None, *DTYPES),
-    "keep": _choice("best", "last"),
-    "learning_rate": (lambda value: _number(value) and value > 0, "a number above 0"),
-    "weight_decay": (_number, "a number of at least 0"),
-    "momentum": (lambda value: value is None or _number(value, 0, 1), "at least 0 and less than 1"),
-    "label_smoothing": (lambda value: _number(value, 0, 1), "at least 0 and less than 1"),
-    "class_weight": (_is_weights, "a list of numbers of at least 0, one for each class"),
-    "augment": (_is_augment, "a dictionary with 'flip', 'shift', 'erase', or 'module:function' of your own"),
-    "mixup": (_number, "a number of at least 0"),
-    "average": (lambda value: value is None or _number(value, 0, 1), "at least 0 and less than 1"),
-    "test_views": _dict_of("flip", "shift"),
-    "patience": (lambda value: value is None or is_whole(value), "a whole number of at least 1"),
-    "turns": (is_whole, "a whole number of at least 1"),
-    "renormalise": (lambda value: isinstance(value, bool), "True or False"),
-    "bias_rate": (_number, "a number of at least 0"),
-    "head_rate": (_number, "a number of at least 0")}
+def _is_augment(value): return _is_path(value) or _is_dict(value, ("flip", "shift", "erase"))
+
+def _is_weights(value):
+    return isinstance(value, (list, tuple)) and all(map(_is_amount, value)) and sum(value) > 0
+
+def _is_views(value):
+    fits = _is_dict(value, ("flip", "shift"))
+    return fits and value.get("flip", True) in (True, False) and is_whole(value.get("shift", 0), 0)
+
+# %% ../nbs/04b_training.ipynb #5b1e0b16
+_SHARE, _AMOUNT = "at least 0 and less than 1", "a number of at least 0"
+_COUNT, _VIEWS = "a whole number of at least 1", "a dictionary with flip (True) and shift (pixels)"
+_ALLOWED: dict[str, tuple[Callable, str]] = {
+    "optimizer": _one_of_or_path(*OPTIMIZERS),
+    "learning_rate": (lambda value: _is_amount(value) and value > 0, "a number above 0"),
+    "weight_decay": (_is_amount, _AMOUNT), "momentum": (_optional(_is_share), _SHARE),
+    "schedule": _one_of(*SCHEDULES), "loss": _one_of_or_path("cross entropy"),
+    "label_smoothing": (_is_share, _SHARE),
+    "class_weight": (_optional(_is_weights), "a list of numbers of at least 0, one a class"),
+    "augment": (_optional(_is_augment), f"a dictionary with flip, shift, erase, {_OWN}"),
+    "mixup": (_is_amount, _AMOUNT), "average": (_optional(_is_share), _SHARE),
+    "test_views": (_optional(_is_views), _VIEWS), "dtype": _one_of(None, "auto", *DTYPES),
+    "keep": _one_of("best", "last"), "patience": (_optional(is_whole), _COUNT),
+    "turns": (is_whole, _COUNT), "renormalise": _one_of(True, False),
+    "bias_rate": (_is_amount, _AMOUNT), "head_rate": (_is_amount, _AMOUNT)}
 
 # %% ../nbs/04b_training.ipynb #5b1e0a29
-_ONLY_WITH = {
-    "label_smoothing": ("loss", ("cross entropy",)), "class_weight": ("loss", ("cross entropy",)),
-    "patience": ("keep", ("best",)), "momentum": ("optimizer", OPTIMIZERS),
-    **dict.fromkeys(("turns", "renormalise", "bias_rate", "head_rate"), ("optimizer", ("muon",)))}
+_MUON_ALONE = dict.fromkeys(("turns", "renormalise", "bias_rate", "head_rate"), ("optimizer", ("muon",)))
+_ONLY_WITH = _MUON_ALONE | {
+    "label_smoothing": ("loss", ("cross entropy",)),
+    "class_weight": ("loss", ("cross entropy",)),
+    "patience": ("keep", ("best",)),
+    "momentum": ("optimizer", OPTIMIZERS)}
 
-def _check_together(recipe):
+def _changed(recipe):
+    "The names of what differs from the defaults."
+    return {field.name for field in fields(recipe) if getattr(recipe, field.name) != field.default}
+
+def _check_useful(recipe, name):
     "Refuse an option that another one makes meaningless."
-    for name in recipe.given.keys() & _ONLY_WITH.keys():
-        other, values = _ONLY_WITH[name]
-        value = getattr(recipe, other)
-        allowed = f"one of {', '.join(map(repr, values))} where {name} is given, since it would do nothing"
-        check(value in values, other, value, allowed)
+    other, values = _ONLY_WITH[name]
+    value = getattr(recipe, other)
+    check(value in values, other, value, f"{_names(values)} where {name} is given: else it would do nothing")
 
 # %% ../nbs/04b_training.ipynb #5b1e0a31
 def recipe(
     **options # Fields of `Recipe` by name; a function may be given itself, or as "module:function"
 ) -> dict: # What was given, as JSON would give it back
     "Check how a network is to be trained, and say it in names and numbers."
-    unknown = sorted(set(options) - {field.name for field in fields(Recipe)})
-    if unknown:
-        names = [field.name for field in fields(Recipe)]
-        close = difflib.get_close_matches(unknown[0], names, 1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise TypeError(f"a recipe has no option {unknown[0]!r}; {hint}It has {', '.join(names)}")
-    given = {name: _as_data(name, value) for name, value in options.items()}
+    given = {}
+    for name, value in options.items():
+        _check_name(name)
+        given[name] = _as_data(name, value)
     checked = Recipe(**given)
     for name in ("optimizer", "loss", "augment"):
         if _is_path(getattr(checked, name)): _own(getattr(checked, name), name)
     return given
 
+def _check_name(name):
+    "Refuse an option that there is not, and say which there are."
+    names = [field.name for field in fields(Recipe)]
+    close = difflib.get_close_matches(name, names, 1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    if name not in names:
+        raise TypeError(f"a recipe has no option {name!r}: {hint}It has {', '.join(names)}")
+
+# %% ../nbs/04b_training.ipynb #5b1e0b17
 def _as_data(name, value):
     "An option as JSON can hold it."
-    if isinstance(value, torch.dtype) or name == "dtype" and value is None: return str(value or torch.float32).removeprefix("torch.")
+    if name == "dtype" and not isinstance(value, str): return _dtype_name(value)
     return import_path(value) if callable(value) else plain(value)
 
-# %% ../nbs/04b_training.ipynb #5b1e0a33
 def _own(path, argument):
     "The function that an import path names; a `ValueError` begins with the argument."
     try: found = named(path)
@@ -411,20 +430,21 @@ def _own(path, argument):
     return found
 
 # %% ../nbs/04b_training.ipynb #5b1e0a37
+_MOMENTUM = {"adam": 0.9, "adamw": 0.9, "sgd": 0.0, "nesterov": 0.9, "muon": 0.6}
+_ADAM = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+
 def _optimizer(recipe, model):
     "The optimizer that a `Recipe` names."
     rate, decay, name = float(recipe.learning_rate), float(recipe.weight_decay), recipe.optimizer
     if _is_path(name): return _own(name, "optimizer")(model, rate, decay)
+    momentum = _MOMENTUM[name] if recipe.momentum is None else recipe.momentum
     if name == "muon":
-        momentum = 0.6 if recipe.momentum is None else recipe.momentum
-        return Muon(model, rate, decay, momentum, recipe.turns, recipe.renormalise, recipe.bias_rate, recipe.head_rate)
+        return Muon(model, rate, decay, momentum, recipe.turns, recipe.renormalise,
+                    recipe.bias_rate, recipe.head_rate)
+    parameters = model.parameters()
     shared = dict(lr=rate, weight_decay=decay, fused=_device_of(model).type != "mps")
-    if name in ("adam", "adamw"):
-        betas = (0.9 if recipe.momentum is None else recipe.momentum, 0.999)
-        return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name](model.parameters(), betas=betas, **shared)
-    default = 0.9 if name == "nesterov" else 0.0
-    momentum = default if recipe.momentum is None else recipe.momentum
-    return torch.optim.SGD(model.parameters(), momentum=momentum, nesterov=name == "nesterov", **shared)
+    if name in _ADAM: return _ADAM[name](parameters, betas=(momentum, 0.999), **shared)
+    return torch.optim.SGD(parameters, momentum=momentum, nesterov=name == "nesterov", **shared)
 
 # %% ../nbs/04b_training.ipynb #5b1e0a39
 def orthogonalise(
@@ -433,7 +453,7 @@ def orthogonalise(
 ): # Of the same shape: the same directions, singular values near 1
     "Newton-Schulz iteration."
     a, b, c = 3.4445, -4.7750, 2.0315
-    X = G.bfloat16() if G.device.type == "cuda" else G.float()
+    X = G.bfloat16() if G.device.type == "cuda" else G.float() # a GPU has matrix units for it
     tall = len(X) > X.shape[1]
     if tall: X = X.T
     X = X/(X.norm() + 1e-7) # no singular value above 1
@@ -448,7 +468,7 @@ class Muon(torch.optim.Optimizer):
     def __init__(self,
         model:nn.Module, # Whose parameters move, those that want a gradient
         learning_rate:float=0.12, # Of matrices and kernels
-        weight_decay:float=0.0, # For matrices without `renormalise`, and for all else
+        weight_decay:float=0.0, # Without `renormalise`; and for all else
         momentum:float=0.6, # Of matrices and kernels
         turns:int=3, # Of Newton-Schulz
         renormalise:bool=True, # Keep the length of matrices?
@@ -458,12 +478,11 @@ class Muon(torch.optim.Optimizer):
     ):
         moving = [p for p in model.parameters() if p.requires_grad]
         *matrices, head = [p for p in moving if p.ndim > 1]
-        groups = [dict(params=matrices, lr=learning_rate, momentum=momentum, turns=turns)] if matrices else []
-        vectors = [p for p in moving if p.ndim < 2]
-        for params, rate in ((vectors, bias_rate), ([head], head_rate)):
-            if params: groups.append(dict(params=params, lr=rate, momentum=rest_momentum, turns=0))
-        shared = dict(lr=learning_rate, weight_decay=weight_decay, momentum=momentum, renormalise=renormalise)
-        super().__init__(groups, shared)
+        parts = (matrices, learning_rate, momentum, turns), (
+            [p for p in moving if p.ndim < 2], bias_rate, rest_momentum, 0), (
+            [head], head_rate, rest_momentum, 0)
+        groups = [dict(zip(("params", "lr", "momentum", "turns"), part, strict=True)) for part in parts if part[0]]
+        super().__init__(groups, dict(weight_decay=weight_decay, renormalise=renormalise))
 
     @torch.no_grad()
     def step(self,
@@ -472,23 +491,17 @@ class Muon(torch.optim.Optimizer):
         "Move all parameters that have a gradient."
         for group in self.param_groups:
             for p in group["params"]:
-                if p.grad is not None: self._move(p, group)
+                if p.grad is not None: self._move(p, p.grad, group)
 
-    def _move(self, p, group):
-        matrix, g = group["turns"] > 0, p.grad
-        if not matrix and group["weight_decay"]: g = g.add(p, alpha=group["weight_decay"])
-        state = self.state[p]
+    def _move(self, p, g, group):
+        decay, rate, state = group["weight_decay"], group["lr"], self.state[p]
+        if decay and not group["turns"]: g = g.add(p, alpha=decay)
         past = state.setdefault("momentum_buffer", torch.zeros_like(g))
         g = g.add(past.mul_(group["momentum"]).add_(g), alpha=group["momentum"])
-        if matrix:
-            self._resize(p, group)
+        if group["turns"]:
+            p.mul_(len(p)**0.5/(p.norm() + 1e-7) if group["renormalise"] else 1 - rate*decay)
             g = orthogonalise(g.flatten(1), group["turns"]).view_as(g)
-        p.add_(g, alpha=-group["lr"])
-
-    @staticmethod
-    def _resize(p, group):
-        if group["renormalise"]: p.mul_(len(p)**0.5/(p.norm() + 1e-7))
-        else: p.mul_(1 - group["lr"]*group["weight_decay"])
+        p.add_(g, alpha=-rate)
 
 # %% ../nbs/04b_training.ipynb #5b1e0a43
 _FALL = {"linear": lambda t: 1 - t, "cosine": lambda t: (1 + math.cos(math.pi*t))/2}
@@ -499,15 +512,10 @@ def _scheduler(recipe, optimizer, steps):
     if recipe.schedule == "constant": return None
     if recipe.schedule == "one cycle":
         highest = [group["lr"] for group in optimizer.param_groups]
-        swing = recipe.optimizer in ("adam", "adamw") and recipe.momentum is None
+        swing = recipe.optimizer in _ADAM and recipe.momentum is None
         return schedulers.OneCycleLR(optimizer, highest, steps, cycle_momentum=swing)
     fall = _FALL[recipe.schedule]
     return schedulers.LambdaLR(optimizer, lambda step: fall(min(step/steps, 1)))
-
-def _at_step(scheduler, step):
-    "Put a scheduler where it is after so many steps."
-    scheduler.last_epoch, scheduler._step_count = step - 1, step + 1
-    scheduler.step()
 
 # %% ../nbs/04b_training.ipynb #5b1e0a45
 class WeightedCrossEntropy(nn.Module):
@@ -523,79 +531,28 @@ class WeightedCrossEntropy(nn.Module):
         logits, # float (m, classes)
         labels, # (m,)
         weights=None # (m,) what each image counts
-    ): # The mean loss, weighted
+    ): # The mean loss
         "Mean over the batch; an image of weight 2 counts like two."
         losses = F.cross_entropy(logits, labels, reduction="none", label_smoothing=self.label_smoothing)
         if self.class_weight is not None:
-            of_class = losses.new_tensor(self.class_weight)[labels]
-            weights = of_class if weights is None else of_class*weights
-        return losses.mean() if weights is None else (losses*weights).sum()/weights.sum().clamp_min(1e-12)
+            counts = losses.new_tensor(self.class_weight)[labels]
+            weights = counts if weights is None else counts*weights
+        if weights is None: return losses.mean()
+        return (losses*weights).sum()/weights.sum().clamp_min(1e-12)
 
-def _criterions(recipe, weighted=False):
-    "The losses that a `Recipe` trains and validates by; those of plain cross-entropy are comparable."
-    if _is_path(recipe.loss): return (_own(recipe.loss, "loss"),)*2
-    if weighted or recipe.label_smoothing or recipe.class_weight:
-        return WeightedCrossEntropy(recipe.label_smoothing, recipe.class_weight), nn.CrossEntropyLoss()
-    return (nn.CrossEntropyLoss(),)*2
-
-# %% ../nbs/04b_training.ipynb #5b1e0a47
-class _Alternating:
-    "`Batches` whose images are mirrored every other epoch: half of them in the first, the others in the next."
-    def __init__(self, batches):
-        self.batches = batches
-        n = len(batches.labels)
-        self.first = torch.as_tensor(random_generator(batches.seed, "augmentation", 0, 2).integers(0, 2, n))
-
-    def __len__(self): return len(self.batches)
-
-    def epoch(self, number):
-        mirrored = ((self.first + number) % 2 == 1).to(self.batches.images.device)
-        batches = copy.copy(self.batches)
-        batches.images = torch.where(mirrored[:, None, None], batches.images.flip(-1), batches.images)
-        return batches.epoch(number)
-
-class _Weighted:
-    "A loader whose batches carry the weights of their images: (images, labels, weights)."
-    def __init__(self, batches, labels, weights): self.batches, self.labels, self.weights = batches, labels, weights
-
-    def __len__(self): return len(self.batches)
-
-    def epoch(self, number):
-        for x, rows in self.batches.epoch(number): yield x, self.labels[rows], self.weights[rows]
-
-# %% ../nbs/04b_training.ipynb #5b1e0a48
-def _changed_loader(loader, recipe, sample_weight):
-    "The training loader with what the recipe and the weights change of it."
-    if recipe.augment is None and sample_weight is None: return loader
-    what = "augment" if sample_weight is None else "sample_weight"
-    check(isinstance(loader, Batches), f"the class of train_loader, with {what}", type(loader).__name__, "Batches, as cnn_batches makes them")
-    batches, labels = copy.copy(loader), torch.as_tensor(loader.labels)
-    batches.images = torch.as_tensor(batches.images)
-    batches.labels = labels if sample_weight is None else torch.arange(len(labels), device=labels.device)
-    changed = _augmented(batches, recipe.augment) if recipe.augment else batches
-    if sample_weight is None: return changed
-    return _Weighted(changed, labels, _sample_weights(sample_weight, labels))
-
-def _augmented(batches, augment):
-    "The `Batches` with an augmentation, or `_Alternating` ones."
-    check(batches.augment is None, "augment", augment, "none, since train_loader has one of its own")
-    if isinstance(augment, str):
-        batches.augment = _own(augment, "augment")
-        return batches
-    alternate = augment.get("flip") == "alternate"
-    batches.augment = augmentation(**augment | ({"flip": False} if alternate else {}))
-    return _Alternating(batches) if alternate else batches
-
-def _sample_weights(weights, labels):
-    "Weights as a tensor beside the labels."
-    weights = torch.as_tensor(np.asarray(weights), dtype=torch.float32, device=labels.device)
-    check(weights.shape == labels.shape, "the shape of sample_weight", tuple(weights.shape), f"{tuple(labels.shape)}, one for each image")
-    check(bool((weights >= 0).all() and weights.isfinite().all()), "sample_weight", weights.min().item(), "finite numbers of at least 0")
-    return weights
+# %% ../nbs/04b_training.ipynb #5b1e0b25
+def _criterions(recipe, weighted):
+    "The losses that a `Recipe` trains and validates by."
+    if _is_path(recipe.loss):
+        check(not weighted, "loss", recipe.loss, "'cross entropy' where sample_weight is given")
+        return (_own(recipe.loss, "loss"),)*2
+    judge = nn.CrossEntropyLoss()
+    if not (weighted or recipe.label_smoothing or recipe.class_weight): return judge, judge
+    return WeightedCrossEntropy(recipe.label_smoothing, recipe.class_weight), judge
 
 # %% ../nbs/04b_training.ipynb #5b1e0a49
 class Mixup:
-    "Images and losses of two images mixed by a random share (Zhang et al. 2018)."
+    "Two images at once, and the losses of both, mixed by a random share."
     def __init__(self,
         a:float, # Of Beta(a, a): small for shares near 0 or 1
         draw # `np.random.Generator`
@@ -609,11 +566,66 @@ class Mixup:
         "One share for a batch; each image meets one other."
         share = float(self.draw.beta(self.a, self.a))
         others = torch.as_tensor(self.draw.permutation(len(x)), device=x.device)
-        return share*x + (1 - share)*x[others], [part[others] for part in target], share
+        mixed = share*x + (1 - share)*x[others]
+        return mixed, [part[others] for part in target], share
+
+# %% ../nbs/04b_training.ipynb #5b1e0a47
+class _Alternating(Batches):
+    "Batches whose images are mirrored every other epoch: half of them first, then the others."
+    def __init__(self, batches):
+        self.__dict__ |= vars(batches)
+        draw = random_generator(self.seed, "augmentation", 0, 2)
+        self.first = torch.as_tensor(draw.integers(0, 2, len(self.labels)), device=self.images.device)
+
+    def epoch(self, number):
+        batches, mirrored = copy.copy(self), (self.first + number) % 2 == 1
+        batches.images = torch.where(mirrored[:, None, None], self.images.flip(-1), self.images)
+        return Batches.epoch(batches, number)
+
+# %% ../nbs/04b_training.ipynb #5b1e0a48
+class _Weighted(Batches):
+    "Batches that carry the weights of their images."
+    def __init__(self, rows, labels, weights): # the labels of `rows` are row numbers
+        self.__dict__ |= vars(rows)
+        self.rows, self.labels, self.weights = rows, labels, weights
+
+    def epoch(self, number):
+        for x, rows in self.rows.epoch(number): yield x, self.labels[rows], self.weights[rows]
+
+def _check_weights(weights, labels):
+    "Weights as a tensor beside the labels."
+    weights = torch.as_tensor(np.asarray(weights), dtype=torch.float32, device=labels.device)
+    check(weights.shape == labels.shape, "the shape of sample_weight", tuple(weights.shape), tuple(labels.shape))
+    good = bool((weights >= 0).all() and weights.isfinite().all())
+    check(good, "the least of sample_weight", weights.min().item(), "finite numbers of at least 0")
+    return weights
+
+# %% ../nbs/04b_training.ipynb #5b1e0b31
+def _augmented(batches, augment):
+    "`Batches` with an augmentation, changed in place, or `_Alternating` ones."
+    check(batches.augment is None, "augment", augment, "nothing: train_loader has one of its own")
+    if isinstance(augment, str):
+        batches.augment = _own(augment, "augment")
+        return batches
+    alternate = augment.get("flip") == "alternate"
+    batches.augment = augmentation(**augment | ({"flip": False} if alternate else {}))
+    return _Alternating(batches) if alternate else batches
+
+def _changed_loader(loader, recipe, sample_weight):
+    "The training loader with what the recipe and the weights change of it."
+    if recipe.augment is None and sample_weight is None: return loader
+    expected = "Batches, where augment or sample_weight is given: cnn_batches makes them"
+    check(isinstance(loader, Batches), "the class of train_loader", type(loader).__name__, expected)
+    batches, labels = copy.copy(loader), _tensor(loader.labels)
+    batches.images, batches.labels = _tensor(loader.images), labels
+    if sample_weight is not None: batches.labels = torch.arange(len(labels), device=labels.device)
+    changed = _augmented(batches, recipe.augment) if recipe.augment else batches
+    if sample_weight is None: return changed
+    return _Weighted(changed, labels, _check_weights(sample_weight, labels))
 
 # %% ../nbs/04b_training.ipynb #5b1e0a51
 class WeightAverage:
-    "The moving average of a network's weights along its way (Polyak and Juditsky 1992)."
+    "The moving average of a network's weights along its way."
     def __init__(self,
         model:nn.Module, # The network that is trained
         decay:float # Share that stays in each step; less at the beginning
@@ -632,140 +644,38 @@ class WeightAverage:
             if mean.is_floating_point(): mean.lerp_(value, share)
             else: mean.copy_(value)
 
-# %% ../nbs/04b_training.ipynb #5b1e0a53
-_FORMAT = "fmnist.training.fit, version 2"
-_REMEDY = "Name another `path`, or start anew with resume=False, which replaces it after the first epoch"
-
-def checkpoint_path(
-    path # As for `fit`, such as best_model.pth
-) -> Path: # Such as best_model.checkpoint.pth
-    "Where `fit` keeps what it resumes from."
-    return Path(path).with_suffix(".checkpoint" + Path(path).suffix)
-
-def _save(path, what):
-    "Write `what` for `torch.load`, all of it or nothing."
-    memory = io.BytesIO() # first, as PyTorch reports a full disk as an internal error
-    torch.save(what, memory)
-    try:
-        with atomic_write(path) as file: file.write(memory.getbuffer())
-    except OSError as error:
-        raise OSError(error.errno, f"{error.strerror}; a file that was there before is untouched", str(path)) from error
-
-def _remove_leftovers(path):
-    "Remove what killed processes have left half-written beside `path`."
-    for file in Path(path).parent.glob(f".{Path(path).name}.*.tmp"):
-        writer = re.search(r"\.(\d+)-[0-9a-f]+\.tmp$", file.name)
-        if writer and not _alive(int(writer[1])):
-            with suppress(OSError): file.unlink()
-
-def _alive(process):
-    "Does another process of this number run? Where that cannot be asked, no: a file in use resists there."
-    if process == os.getpid() or os.name == "nt": return False
-    try: os.kill(process, 0)
-    except ProcessLookupError: return False
-    except PermissionError: pass
-    return True
-
-# %% ../nbs/04b_training.ipynb #5b1e0a54
-def _tensors_of(loader):
-    "All images and labels of a loader, where they can be had without asking for its batches."
-    if isinstance(loader, Batches): return [loader.images, loader.labels]
-    dataset = getattr(loader, "dataset", None)
-    if hasattr(dataset, "tensors"): return list(dataset.tensors)
-    if isinstance(loader, (list, tuple)): return [part for batch in loader for part in batch]
-    return None
-
-def _data_digest(loader):
-    "16 hexadecimal digits of all images and labels; None where they cannot be had."
-    parts = _tensors_of(loader)
-    if parts is None: return None
-    digest = hashlib.sha256()
-    for part in parts:
-        array = np.ascontiguousarray(torch.as_tensor(part).cpu())
-        digest.update(f"{array.dtype} {array.shape}".encode())
-        digest.update(array)
-    return digest.hexdigest()[:16]
-
 # %% ../nbs/04b_training.ipynb #5b1e0a55
-def _settings(model, train_loader, val_loader, epochs, seed, recipe):
+def _settings(model, loaders, epochs, seed, recipe, sample_weight):
     "All that decides what training does, in names and numbers."
+    train_loader, val_loader = loaders
     augment = getattr(train_loader, "augment", None)
     settings = {name: value for name, value in asdict(recipe).items() if name != "dtype"}
     settings |= dict(seed=seed, batches=len(train_loader), model=str(model))
-    settings |= {f"train_loader's {name}": getattr(train_loader, name, None) for name in ("batch_size", "seed")}
+    for name in ("batch_size", "seed"):
+        settings[f"train_loader's {name}"] = getattr(train_loader, name, None)
     settings["augmentation of train_loader"] = str(getattr(augment, "keywords", augment is not None))
-    settings["the digest of train_loader's images and labels"] = _data_digest(train_loader)
-    settings["the digest of val_loader's images and labels"] = None if val_loader is None else _data_digest(val_loader)
-    settings["validation"] = val_loader is not None
-    settings["code"] = {path: code_digest(path) for path in (recipe.optimizer, recipe.loss, recipe.augment, _class_path(model)) if _is_path(path)}
+    for name, loader in (("train_loader", train_loader), ("val_loader", val_loader)):
+        settings[f"the digest of {name}"] = loader and checkpoints.data_digest(loader)
+    weights = sample_weight is not None and checkpoints.data_digest([(np.asarray(sample_weight),)])
+    settings |= {"validation": val_loader is not None, "the digest of sample_weight": weights}
+    settings["code"] = _code(recipe, model)
     if recipe.schedule != "constant": settings["epochs"] = epochs # the schedule's length
     return plain(settings)
 
-def _class_path(model):
-    "The import path of a network's class, if it is of neither this package nor PyTorch, and in a file."
+# %% ../nbs/04b_training.ipynb #5b1e0b32
+def _code(recipe, model):
+    "Digests of all code that is neither this package's nor PyTorch's."
+    paths = [recipe.optimizer, recipe.loss, recipe.augment]
     cls = type(model)
-    return None if cls.__module__.partition(".")[0] in ("fmnist", "torch", "__main__") or "<" in cls.__qualname__ else f"{cls.__module__}:{cls.__qualname__}"
-
-# %% ../nbs/04b_training.ipynb #5b1e0a56
-def _load_file(path):
-    "What a file of `torch.save` holds, if it is whole and data alone."
-    try:
-        if ZipFile(path).testzip(): raise BadZipFile # PyTorch itself does not look at the checksums
-        return torch.load(path, weights_only=True, map_location="cpu")
-    except OSError: raise
-    except Exception as error: # damaged files raise errors of a dozen types
-        raise CheckpointError(f"{path} is no checkpoint, or damaged ({type(error).__name__}). {_REMEDY}") from error
-
-def _read_checkpoint(path, settings):
-    "What `fit` wrote to `path`, if it can be read and was made with these `settings`."
-    checkpoint = _load_file(path)
-    if not isinstance(checkpoint, dict) or checkpoint.get("format") != _FORMAT:
-        raise CheckpointError(f"{path} is not a checkpoint of {_FORMAT}. {_REMEDY}")
-    theirs, mine = checkpoint.get("settings"), dict(settings)
-    if not isinstance(theirs, dict): raise CheckpointError(f"{path} does not say how it was made. {_REMEDY}")
-    texts = theirs.get("model"), mine["model"]
-    if texts[0] != texts[1]: # show the line, not the whole
-        lines = [[line.strip() for line in str(text).split("\n")] for text in texts]
-        there, here = next(pair for pair in zip_longest(*lines) if pair[0] != pair[1])
-        theirs, mine = theirs | {"model": there}, mine | {"model": here}
-    check_same_settings(path, theirs, mine, _REMEDY)
-    return checkpoint
-
-# %% ../nbs/04b_training.ipynb #5b1e0a58
-def _check_weights(what, theirs, mine):
-    "Refuse weights that do not fit a network's `state_dict`, or are no numbers."
-    check(isinstance(theirs, dict) and list(theirs) == list(mine), what, type(theirs).__name__, "weights of the same names")
-    for name, value in mine.items():
-        other = theirs[name]
-        check(isinstance(other, torch.Tensor), f"{name} of {what}", type(other).__name__, "a tensor")
-        check((other.shape, other.dtype) == (value.shape, value.dtype), f"{name} of {what}", tuple(other.shape), tuple(value.shape))
-        check(bool(other.isfinite().all()), f"{name} of {what}", "not finite", "finite numbers")
-
-def _check_history(history, epochs, validated):
-    "Refuse a history that no training could have."
-    numbers = [epoch.epoch for epoch in history.epochs]
-    check(numbers == list(range(1, len(numbers) + 1)) and numbers, "the epochs of the history", numbers, "1, 2, 3, ...")
-    for epoch in history.epochs:
-        finite = [epoch.train_loss, epoch.train_accuracy, epoch.seconds]
-        if validated: finite += [epoch.valid_loss, epoch.valid_accuracy]
-        check(all(map(is_number, finite)), f"epoch {epoch.epoch} of the history", finite, "finite numbers")
-    check(len(numbers) <= epochs, "the number of epochs in it", len(numbers), f"no more than the {epochs} asked for")
-
-def _check_optimizer(state, optimizer):
-    "Refuse the state of an optimizer that has other parameters, or is no numbers."
-    params = [p for group in optimizer.param_groups for p in group["params"]]
-    check(isinstance(state, dict) and set(state) <= set(range(len(params))), "the optimizer's state", type(state).__name__, "one of each parameter")
-    for number, values in state.items():
-        for name, value in values.items():
-            if not isinstance(value, torch.Tensor): continue
-            fits = value.ndim == 0 or value.shape == params[number].shape
-            check(fits and bool(value.isfinite().all()), f"{name} of parameter {number}", tuple(value.shape), "finite numbers of its shape")
+    ours = cls.__module__.partition(".")[0] in ("fmnist", "torch", "__main__")
+    if not ours: paths.append(f"{cls.__module__}:{cls.__qualname__}")
+    return {path: code_digest(path) for path in paths if _is_path(path)}
 
 # %% ../nbs/04b_training.ipynb #5b1e0a60
 class _Run:
     "A training as it goes on: all that changes from epoch to epoch."
-    def __init__(self, model, recipe, dtype, seed, steps, weighted=False):
-        self.model, self.recipe, self.dtype, self.seed, self.steps = model, recipe, dtype, seed, steps
+    def __init__(self, model, recipe, dtype, seed, weighted):
+        self.model, self.recipe, self.dtype, self.seed = model, recipe, dtype, seed
         self.criterion, self.judge = _criterions(recipe, weighted)
         self.optimizer = _optimizer(recipe, model)
         self.scaler = torch.amp.GradScaler(_device_of(model).type, enabled=dtype == torch.float16)
@@ -775,10 +685,11 @@ class _Run:
 
     def epoch(self, number, train_loader, val_loader, progress):
         "Train and judge for one epoch; its scores."
-        mix = self.recipe.mixup and Mixup(self.recipe.mixup, random_generator(self.seed, "augmentation", number, 1))
+        recipe, mix = self.recipe, None
+        if recipe.mixup: mix = Mixup(recipe.mixup, random_generator(self.seed, "augmentation", number, 1))
         torch.manual_seed(torch_seed(self.seed, "dropout", number))
-        scores = train(self.model, train_loader, self.criterion, self.optimizer, number, self.dtype, progress,
-                       self.scheduler, self.scaler, mix or None, self.average)
+        scores = train(self.model, train_loader, self.criterion, self.optimizer, number,
+                       self.dtype, progress, self.scheduler, self.scaler, mix, self.average)
         if val_loader is None: return (*scores, math.nan, math.nan)
         return (*scores, *validate(self.kept, val_loader, self.judge, self.dtype))
 
@@ -798,19 +709,23 @@ class _Run:
 # %% ../nbs/04b_training.ipynb #5b1e0a61
 def _state(run):
     "What a checkpoint holds of a run."
-    state = {"model": run.model.state_dict(), "optimizer": run.optimizer.state_dict(), "scaler": run.scaler.state_dict(),
-             "history": run.history.to_dict(), "best": run.best, "dtype": run.dtype and _dtype_name(run.dtype)}
-    if run.average: state |= {"average": run.average.model.state_dict(), "averaged": run.average.steps}
+    state = dict(model=run.model.state_dict(), optimizer=run.optimizer.state_dict(),
+                 scaler=run.scaler.state_dict(), history=run.history.to_dict(), best=run.best,
+                 dtype=_dtype_name(run.dtype))
+    if run.average: state |= dict(average=run.average.model.state_dict(), averaged=run.average.steps)
     return state
 
+# %% ../nbs/04b_training.ipynb #5b1e0b34
 def _restore(run, state, epochs, validated):
     "Put a run where a checkpoint was."
+    weights, mine = run.model.state_dict(), state["optimizer"]["state"]
+    for name in ("model", "best", *["average"]*bool(run.average)):
+        checkpoints.check_weights(f"its {name}", state[name], weights)
     run.history, run.best = History.from_dict(state["history"]), state["best"]
-    _check_history(run.history, epochs, validated)
-    mine = run.model.state_dict()
-    for part in ("model", "best", "average")[:3 if run.average else 2]: _check_weights(part, state[part], mine)
-    _check_optimizer(state["optimizer"]["state"], run.optimizer)
-    run.optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": run.optimizer.state_dict()["param_groups"]})
+    checkpoints.check_history(run.history, epochs, validated)
+    checkpoints.check_optimizer(mine, run.optimizer)
+    groups = run.optimizer.state_dict()["param_groups"]
+    run.optimizer.load_state_dict(dict(state=mine, param_groups=groups))
     if run.scaler.is_enabled(): run.scaler.load_state_dict(state["scaler"])
     if run.average:
         check(is_whole(state["averaged"]), "averaged", state["averaged"], "a whole number")
@@ -818,151 +733,158 @@ def _restore(run, state, epochs, validated):
         run.average.model.load_state_dict(state["average"])
     run.model.load_state_dict(state["model"])
 
-# %% ../nbs/04b_training.ipynb #5b1e0a62
-def _dtype_name(dtype): return str(dtype or torch.float32).removeprefix("torch.")
+# %% ../nbs/04b_training.ipynb #5b1e0b35
+def _go_on(run, checkpoint, epochs, path):
+    "Restore a run, or leave its network as it was and raise a `CheckpointError`."
+    before = copy.deepcopy(run.model.state_dict())
+    try: _restore(run, checkpoint, epochs, checkpoint["settings"]["validation"])
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        run.model.load_state_dict(before)
+        reason = f"{path} does not hold what a training writes: {error}. {checkpoints.REMEDY}"
+        raise CheckpointError(reason) from error
 
+def _at_step(scheduler, step):
+    "Put a scheduler where it is after so many steps."
+    scheduler.last_epoch, scheduler._step_count = step - 1, step + 1
+    scheduler.step()
+
+# %% ../nbs/04b_training.ipynb #5b1e0a62
 def _precision(model, dtype, x, checkpoint, path):
     "The type to compute in: that of the recipe and of the checkpoint, or the faster one."
-    there = checkpoint and checkpoint.get("dtype")
-    if dtype == "auto" and checkpoint: dtype = there or "float32"
-    if dtype == "auto": return faster_dtype(model, x[:64].to(_device_of(model)))
-    name = _dtype_name(dtype) if isinstance(dtype, (torch.dtype, type(None))) else dtype
-    if checkpoint: check_same_settings(path, {"dtype": there or "float32"}, {"dtype": name}, _REMEDY)
-    if name not in DTYPES: raise CheckpointError(f"{path} says that it computes in {name!r}. {_REMEDY}")
-    return _torch_dtype(name)
+    if dtype == "auto" and not checkpoint: return faster_dtype(model, x[:64].to(_device_of(model)))
+    if not checkpoint: return _torch_dtype(dtype)
+    there = checkpoint.get("dtype")
+    if there not in DTYPES:
+        raise CheckpointError(f"{path} computes in {there!r}, expected {_names(DTYPES)}. {checkpoints.REMEDY}")
+    if dtype != "auto": check_same_settings(path, dict(dtype=there), dict(dtype=dtype), checkpoints.REMEDY)
+    return _torch_dtype(there)
 
 def checkpoint_dtype(
     path # As for `fit`
 ): # torch.bfloat16, torch.float16, or None for float32
     "In which precision `fit` has trained what its checkpoint holds."
-    name = _load_file(checkpoint_path(path)).get("dtype")
+    content = checkpoints.load_file(checkpoint_path(path))
+    name = content.get("dtype") if isinstance(content, dict) else None
+    if name not in DTYPES: raise CheckpointError(f"{path} names no precision. {checkpoints.REMEDY}")
     return _torch_dtype(name)
 
 # %% ../nbs/04b_training.ipynb #5b1e0a64
 @torch.no_grad()
 def _probe(model, x):
-    "How many classes the model tells apart, and the names of batch normalisations that see one number a channel."
+    "How many classes the model knows; which batch normalisations see one number a channel."
     alone, hooks, mode = [], [], model.training
     for name, layer in model.named_modules():
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            look = lambda layer, inputs, name=name: alone.append(name) if inputs[0].numel() == inputs[0].shape[1] else None
-            hooks.append(layer.register_forward_pre_hook(look))
+        def look(layer, inputs, name=name):
+            if inputs[0].numel() == inputs[0].shape[1]: alone.append(name)
+        if "BatchNorm" in type(layer).__name__: hooks.append(layer.register_forward_pre_hook(look))
     try: logits = model.eval()(x[:1].to(_device_of(model)))
     finally:
         for hook in hooks: hook.remove()
         model.train(mode)
-    check(logits.ndim == 2, "the shape of the model's answer to one image", tuple(logits.shape), "(1, classes)")
+    check(logits.ndim == 2, "the shape of the answer to one image", tuple(logits.shape), "(1, classes)")
     return logits.shape[1], alone
-
-def _last_batch(loader):
-    "How many images the last batch of an epoch has; None if the loader does not say."
-    size = getattr(loader, "batch_size", None)
-    data = getattr(loader, "dataset", getattr(loader, "labels", None))
-    if isinstance(loader, (list, tuple)): return min(len(batch[0]) for batch in loader)
-    if not size or getattr(loader, "drop_last", False) or not hasattr(data, "__len__"): return None
-    return len(data) % size or size
 
 # %% ../nbs/04b_training.ipynb #5b1e0a65
 def _example(loader):
     "Some images of a loader, as the model takes them."
-    if isinstance(loader, Batches): return loader.prepare(torch.as_tensor(loader.images[:64]))
-    return next(iter(loader))[0]
+    if isinstance(loader, Batches): return _tensor(loader.prepare(loader.images[:64]))
+    return _tensor(next(iter(loader))[0])
 
-def _check_fit(model, train_loader, val_loader, x, recipe):
+def _last_batch(loader):
+    "How many images the smallest batch of an epoch has; None if the loader does not say."
+    if isinstance(loader, (list, tuple)): return min(len(batch[0]) for batch in loader)
+    size, data = getattr(loader, "batch_size", None), getattr(loader, "dataset", None)
+    data = getattr(loader, "labels", data)
+    if not size or getattr(loader, "drop_last", False) or not hasattr(data, "__len__"): return None
+    return len(data) % size or size
+
+# %% ../nbs/04b_training.ipynb #5b1e0b36
+def _check_fit(model, loaders, recipe, x):
     "Refuse, before training starts, what would end in nothing."
-    for name, loader in (("train_loader", train_loader), ("val_loader", val_loader)):
-        if isinstance(loader, Batches): _check_labels(name, torch.as_tensor(loader.labels), _probe(model, x)[0])
     classes, alone = _probe(model, x)
-    given = recipe.class_weight
-    check(not given or len(given) == classes, "class_weight", given, f"{classes} numbers, one for each class")
-    check(not alone or _last_batch(train_loader) != 1, "the number of images in train_loader's last batch", 1,
-          f"2 or more, since batch normalisation ({', '.join(alone)}) learns nothing from one: choose another batch_size")
+    for name, loader in zip(("train_loader", "val_loader"), loaders, strict=True):
+        if isinstance(loader, Batches): _check_labels(name, _tensor(loader.labels), classes)
+    weights = recipe.class_weight
+    check(not weights or len(weights) == classes, "class_weight", weights, f"{classes} numbers")
+    layers = ", ".join(alone)
+    check(not alone or _last_batch(loaders[0]) != 1, "the number of images in train_loader's last batch", 1,
+          f"at least 2: batch normalisation ({layers}) learns nothing from one. Choose another batch_size")
+
+def _check_loaders(loaders, epochs, recipe):
+    "Refuse a number of epochs, or loaders, that do not fit."
+    check(is_whole(epochs), "epochs", epochs, "at least 1")
+    check(loaders[1] is not None or recipe.keep == "last", "keep", recipe.keep, "'last' where val_loader is None")
+    for name, loader in zip(("train_loader", "val_loader"), loaders, strict=True):
+        if loader is not None: check(len(loader) > 0, f"the number of batches of {name}", 0, "at least 1")
 
 # %% ../nbs/04b_training.ipynb #5b1e0a66
 def fit(
-    model:nn.Module, # Changed in place; afterwards it is the epoch with the lowest validation loss
+    model:nn.Module, # Changed in place; afterwards it is the epoch that was kept
     train_loader, # Sized iterable of (images, labels)
     val_loader=None, # Likewise; decides which epoch is the best; None with keep="last" alone
     epochs:int=20, # At least 1; those of the checkpoint count
-    path="best_model.pth", # Where to keep the best weights; the checkpoint is beside it, as best_model.checkpoint.pth
-    seed:int=0, # Decides what dropout drops
+    path="best_model.pth", # For the best weights; beside it, best_model.checkpoint.pth
+    seed:int=0, # Decides what dropout drops, and what mixup mixes
     progress:bool=False, # Show progress bars with the time left, and a line for each epoch?
-    device="auto", # Where to train: a torch device, its name, or "auto" for CUDA, MPS or CPU, whichever is there first
+    device="auto", # A torch device, its name, or "auto": CUDA, MPS or CPU, whichever is there
     resume:bool=False, # Go on from the checkpoint, if there is one?
-    test_loader=None, # If given, the best epoch is judged by it at the end
+    test_loader=None, # If given, the epoch that was kept is judged by it at the end
     sample_weight=None, # (n,) what each training image counts
     **options # Of `Recipe`
 ): # `History`; with `test_loader` a pair of it and the test `Scores`
-    "Train as a recipe says and keep the best epoch; a `TrainingDiverged` with the epochs before, if the loss explodes."
-    chosen = Recipe(**recipe(**options))
-    _check_loaders(train_loader, val_loader, epochs, chosen)
+    "Train by a recipe; a `TrainingDiverged` with the epochs before, if the loss explodes."
+    chosen, loaders = Recipe(**recipe(**options)), (train_loader, val_loader)
+    _check_loaders(loaders, epochs, chosen)
     model.to(device := default_device() if device == "auto" else torch.device(device))
-    with fork_rng(device): run = _fit(model, train_loader, val_loader, epochs, Path(path), seed, progress, resume, sample_weight, chosen)
-    if test_loader is None: return run.history
-    return run.history, evaluate(model, test_loader, run.dtype, chosen.test_views)
+    with fork_rng(device):
+        run = _fit(model, loaders, epochs, Path(path), seed, progress, resume, sample_weight, chosen)
+    return run.history if test_loader is None else (
+        run.history, evaluate(model, test_loader, run.dtype, chosen.test_views))
 
 # %% ../nbs/04b_training.ipynb #5b1e0a67
-def _check_loaders(train_loader, val_loader, epochs, recipe):
-    "Refuse a number of epochs, or loaders, that do not fit."
-    check(is_whole(epochs), "epochs", epochs, "at least 1")
-    check(val_loader is not None or recipe.keep == "last", "keep", recipe.keep, "'last' where val_loader is None")
-    if val_loader is not None: check(len(val_loader) > 0, "the number of batches of val_loader", 0, "at least 1")
-    check(len(train_loader) > 0, "the number of batches of train_loader", 0, "at least 1")
-
-def _fit(model, train_loader, val_loader, epochs, path, seed, progress, resume, sample_weight, recipe):
+def _fit(model, loaders, epochs, path, seed, progress, resume, sample_weight, recipe):
     "Train, from the start or from a checkpoint; the run."
     if _device_of(model).type == "cpu": keep_memory()
-    for file in (path, checkpoint_path(path)): _remove_leftovers(file)
-    x = _example(val_loader or train_loader)
-    _check_fit(model, train_loader, val_loader, x, recipe)
-    settings = _settings(model, train_loader, val_loader, epochs, seed, recipe)
-    run = _start(model, recipe, x, seed, settings, epochs, path, resume, sample_weight is not None)
-    loader = _changed_loader(train_loader, recipe, sample_weight)
+    for file in (path, checkpoint_path(path)): checkpoints.remove_leftovers(file)
+    x = _example(loaders[1] or loaders[0])
+    _check_fit(model, loaders, recipe, x)
+    settings = _settings(model, loaders, epochs, seed, recipe, sample_weight)
+    loader = _changed_loader(loaders[0], recipe, sample_weight)
+    run = _start(model, recipe, x, seed, settings, epochs, path, resume)
     for number in range(len(run.history.epochs) + 1, epochs + 1):
         if run.finished: break
-        _one_epoch(run, number, loader, val_loader, progress)
-        _keep(run, settings, path, progress)
+        epoch = _one_epoch(run, number, loader, loaders[1], progress)
+        if run.add(epoch): checkpoints.save_file(path, run.best)
+        content = dict(format=checkpoints.FORMAT, settings=settings) | _state(run)
+        checkpoints.save_file(checkpoint_path(path), content)
+        if progress: print(epoch, flush=True)
     model.load_state_dict(run.best)
     return run
 
 # %% ../nbs/04b_training.ipynb #5b1e0a68
-def _start(model, recipe, x, seed, settings, epochs, path, resume, weighted):
+def _start(model, recipe, x, seed, settings, epochs, path, resume):
     "A run at its start, or where its checkpoint was."
-    file = checkpoint_path(path)
-    checkpoint = _read_checkpoint(file, settings) if resume and file.exists() else None
+    file, batches = checkpoint_path(path), settings["batches"]
+    checkpoint = checkpoints.read_checkpoint(file, settings) if resume and file.exists() else None
     dtype = _precision(model, recipe.dtype, x, checkpoint, file)
-    run = _Run(model, recipe, dtype, seed, epochs*settings["batches"], weighted)
+    run = _Run(model, recipe, dtype, seed, bool(settings["the digest of sample_weight"]))
     if checkpoint: _go_on(run, checkpoint, epochs, file)
-    run.scheduler = _scheduler(recipe, run.optimizer, run.steps)
+    run.scheduler = _scheduler(recipe, run.optimizer, epochs*batches)
     done = len(run.history.epochs)
-    if run.scheduler and done: _at_step(run.scheduler, done*settings["batches"])
-    if checkpoint: _save(path, run.best) # it may be older
+    if run.scheduler and done: _at_step(run.scheduler, done*batches)
+    if checkpoint: checkpoints.save_file(path, run.best) # it may be older
     return run
-
-def _go_on(run, checkpoint, epochs, file):
-    "Restore a run, or leave its network as it was and raise a `CheckpointError`."
-    before = copy.deepcopy(run.model.state_dict())
-    validated = checkpoint["settings"]["validation"] # compared already
-    try: _restore(run, checkpoint, epochs, validated)
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
-        run.model.load_state_dict(before)
-        raise CheckpointError(f"{file} does not hold what a training writes ({error}). {_REMEDY}") from error
 
 # %% ../nbs/04b_training.ipynb #5b1e0a69
 def _one_epoch(run, number, train_loader, val_loader, progress):
-    "Train for an epoch; if its loss is no number, put the network back and say why."
+    "Train for an epoch; if its loss is no number, put the network back and say so."
     before, start = copy.deepcopy(run.model.state_dict()), time.perf_counter()
     scores = run.epoch(number, train_loader, val_loader, progress)
-    if not math.isfinite(scores[0] + (0 if val_loader is None else scores[2])):
-        run.model.load_state_dict(before)
-        rate = run.recipe.learning_rate
-        error = TrainingDiverged(f"the loss is no longer finite in epoch {number}: lower learning_rate, which is {rate}")
-        error.history = run.history
-        raise error
-    run.last = Epoch(number, *scores, time.perf_counter() - start)
-
-def _keep(run, settings, path, progress):
-    "Take the epoch into the history and write best weights and checkpoint."
-    if run.add(run.last): _save(path, run.best)
-    _save(checkpoint_path(path), {"format": _FORMAT, "settings": settings, **_state(run)})
-    if progress: print(run.last, flush=True)
+    judged = scores[:1] if val_loader is None else scores[:3]
+    if all(map(math.isfinite, judged)): return Epoch(number, *scores, time.perf_counter() - start)
+    run.model.load_state_dict(before)
+    rate = run.recipe.learning_rate
+    error = TrainingDiverged(f"the loss is no longer finite in epoch {number}: "
+                             f"lower learning_rate, which is {rate}")
+    error.history = run.history
+    raise error

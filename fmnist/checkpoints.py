@@ -1,0 +1,194 @@
+"""What is written beside a network that is trained, and what is believed of it when it is read again.
+
+A checkpoint is data, never code, and it may be anything: cut off by a full disk, of another program, forged. So it is
+compared with what this training would write, name by name, and what cannot be is a `CheckpointError`; the file stays as it is.
+
+A plain module, without a notebook: its tests are in tests/test_checkpoints.py.
+"""
+
+import hashlib
+import io
+import os
+import re
+from contextlib import suppress
+from itertools import zip_longest
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+
+from .checks import CheckpointError, check, check_same_settings, is_number
+from .data import Batches, atomic_write
+
+__all__ = ["FORMAT", "REMEDY", "checkpoint_path", "save_file", "load_file", "read_checkpoint", "remove_leftovers",
+           "data_digest", "check_weights", "check_history", "check_optimizer"]
+
+FORMAT = "fmnist.training.fit, version 2"
+REMEDY = "Name another `path`, or start anew with resume=False, which replaces it after the first epoch"
+
+
+def checkpoint_path(
+    path,  # As for `fmnist.training.fit`, such as best_model.pth
+) -> Path:  # Such as best_model.checkpoint.pth
+    "Where `fit` keeps what it resumes from."
+    path = Path(path)
+    return path.with_suffix(".checkpoint" + path.suffix)
+
+
+def save_file(
+    path,  # The file
+    content,  # What `torch.save` can write
+):
+    "Write for `torch.load`, all of it or nothing."
+    import torch
+
+    memory = io.BytesIO()  # first, as PyTorch reports a full disk as an internal error
+    torch.save(content, memory)
+    try:
+        with atomic_write(path) as file:
+            file.write(memory.getbuffer())
+    except OSError as error:
+        reason = f"{error.strerror}; a file that was there before is untouched"
+        raise OSError(error.errno, reason, str(path)) from error
+
+
+def load_file(
+    path,  # What `save_file` wrote
+):  # The content, on the CPU
+    "What a file of `torch.save` holds, if it is whole and data alone."
+    import torch
+
+    try:
+        with ZipFile(path) as archive:  # PyTorch itself does not look at the checksums
+            if archive.testzip():
+                raise BadZipFile
+        return torch.load(path, weights_only=True, map_location="cpu")
+    except OSError:
+        raise
+    except Exception as error:  # damaged files raise errors of a dozen types
+        raise CheckpointError(f"{path} is no checkpoint, or damaged ({type(error).__name__}). {REMEDY}") from error
+
+
+def read_checkpoint(
+    path,  # What `fit` wrote beside its best weights
+    settings: dict,  # Name -> value: what decides the training that would go on from it
+) -> dict:  # The content; its parts are still to be checked
+    "A checkpoint that was made with these settings; else a `CheckpointError` that names the differences."
+    content = load_file(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not a checkpoint of {FORMAT}. {REMEDY}")
+    theirs = content.get("settings")
+    if not isinstance(theirs, dict):
+        raise CheckpointError(f"{path} does not say how it was made. {REMEDY}")
+    pairs = {name: (theirs.get(name), value) for name, value in settings.items()}
+    shown = {name: _first_difference(*pair) for name, pair in pairs.items()}
+    check_same_settings(path, *({name: pair[i] for name, pair in shown.items()} for i in (0, 1)), REMEDY)
+    return content
+
+
+def _first_difference(there, here):
+    "Two values; of long texts that differ, such as two networks, their first lines that do."
+    if there == here or not (isinstance(there, str) and isinstance(here, str)):
+        return there, here
+    lines = [[line.strip() for line in text.split("\n")] for text in (there, here)]
+    return next(pair for pair in zip_longest(*lines) if pair[0] != pair[1])
+
+
+def remove_leftovers(
+    path,  # A file that `save_file` writes
+):
+    "Remove what killed processes have left half-written beside it."
+    path = Path(path)
+    for file in path.parent.glob(".*.tmp"):
+        written = re.fullmatch(rf"\.{re.escape(path.name)}\.(\d+)-[0-9a-f]+\.tmp", file.name)
+        if written and not _is_alive(int(written[1])):
+            with suppress(OSError):
+                file.unlink()
+
+
+def _is_alive(process):
+    "Does another process of this number run? Where that cannot be asked, no: there, a file in use resists."
+    if process == os.getpid() or os.name == "nt":
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def data_digest(
+    loader,  # `Batches`, a `DataLoader` of tensors, or a list of (images, labels)
+) -> str | None:  # 16 hexadecimal digits; None where images and labels cannot be had all at once
+    "What a loader holds: a digest of all its images and labels."
+    parts = _parts(loader)
+    if parts is None:
+        return None
+    digest = hashlib.sha256()
+    for part in parts:
+        array = np.ascontiguousarray(part.detach().cpu() if hasattr(part, "detach") else part)
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(array)
+    return digest.hexdigest()[:16]
+
+
+def _parts(loader):
+    if isinstance(loader, Batches):
+        return [loader.images, loader.labels]
+    if isinstance(loader, (list, tuple)):
+        return [part for batch in loader for part in batch]
+    return getattr(getattr(loader, "dataset", None), "tensors", None)
+
+
+def check_weights(
+    what: str,  # What to call them
+    theirs,  # What a checkpoint holds
+    mine: dict,  # The `state_dict` of the network that would take them
+):
+    "Refuse weights that do not fit the network, or are no numbers."
+    names = list(theirs) if isinstance(theirs, dict) else None
+    check(names == list(mine), f"the names of {what}", names, f"{list(mine)}")
+    for name, value in mine.items():
+        other = theirs[name]
+        form = getattr(other, "dtype", None), tuple(getattr(other, "shape", ()))
+        check(form == (value.dtype, tuple(value.shape)), f"{name} of {what}", form, f"{value.dtype} {tuple(value.shape)}")
+        check(bool(other.isfinite().all()), f"{name} of {what}", "not finite", "finite numbers")
+
+
+def check_history(
+    history,  # `History` of a checkpoint
+    epochs: int,  # How many are asked for
+    validated: bool,  # Were there validation images?
+):
+    "Refuse a history that no training could have."
+    numbers = [epoch.epoch for epoch in history.epochs]
+    check(bool(numbers) and numbers == list(range(1, len(numbers) + 1)), "its epochs", numbers, "1, 2, 3, ...")
+    check(len(numbers) <= epochs, "the number of its epochs", len(numbers), f"no more than the {epochs} asked for")
+    for epoch in history.epochs:
+        losses, shares = [epoch.train_loss, epoch.seconds], [epoch.train_accuracy]
+        if validated:
+            losses.append(epoch.valid_loss)
+            shares.append(epoch.valid_accuracy)
+        possible = all(map(is_number, losses + shares)) and all(0 <= share <= 1 for share in shares)
+        check(possible, f"epoch {epoch.epoch}", losses + shares, "finite numbers, accuracies from 0 to 1")
+
+
+def check_optimizer(
+    state,  # Number of a parameter -> name -> value, as `state_dict()["state"]` has it
+    optimizer,  # That would take it
+):
+    "Refuse the state of an optimizer that has other parameters, or is no numbers."
+    params = [p for group in optimizer.param_groups for p in group["params"]]
+    numbers = list(state) if isinstance(state, dict) else None
+    known = numbers is not None and set(numbers) <= set(range(len(params)))
+    check(known, "the optimizer's parameters", numbers, f"0 to {len(params) - 1}")
+    for number, values in state.items():
+        for name, value in values.items():
+            shape = getattr(value, "shape", None)
+            if shape is None:
+                continue
+            fits = value.ndim == 0 or shape == params[number].shape
+            possible = fits and bool(value.isfinite().all())
+            check(possible, f"{name} of the optimizer's parameter {number}", tuple(shape), "finite numbers of its shape")
