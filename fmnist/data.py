@@ -186,10 +186,10 @@ def _digest(digests): return hashlib.sha256(" ".join(digests).encode()).hexdiges
 
 FASHION_MNIST_DIGEST = _digest(digest for _, digest in FILES.values()) # of all 70,000 images
 
-# %% ../nbs/01_data.ipynb #8090c99e
+# %% ../nbs/01_data.ipynb #3801cc60
 def fashion_mnist_sample() -> ImageData: # 2,000 training and 500 test images
     "The first images of the real data, as shipped with the package."
-    return ImageData(*load_sample(), classes=CLASSES, name="Fashion-MNIST, the sample")
+    return _make(ImageData, load_sample(), CLASSES, "Fashion-MNIST, the sample")
 
 # %% ../nbs/01_data.ipynb #b4ff8158
 def fashion_mnist(
@@ -200,7 +200,7 @@ def fashion_mnist(
 ) -> ImageData: # The whole data set: 60,000 training and 10,000 test images
     "Find Fashion-MNIST on this machine or download it; an error lists every place tried."
     arrays = find_fashion_mnist(root, mirrors, table, download)
-    return ImageData(*arrays, classes=CLASSES, name="Fashion-MNIST")
+    return _make(ImageData, arrays, CLASSES, "Fashion-MNIST")
 
 FashionMNIST = ImageData # its name before other data were possible
 
@@ -256,7 +256,8 @@ def plot_class_means(
 ): # The matplotlib figure
     "The mean image of each class."
     images, names, labels = as_array(images), class_names(labels, classes), as_labels(labels)
-    means = [images[labels == k].mean(axis=0) for k in range(len(names))]
+    counts = np.bincount(labels, minlength=len(names))
+    means = [images[labels == k].sum(axis=0)/max(counts[k], 1) for k in range(len(names))]
     return show_images(means, names, columns=len(names))
 
 # %% ../nbs/01_data.ipynb #f7fd9f40

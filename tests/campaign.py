@@ -1,0 +1,107 @@
+"""Damage what the package reads, again and again: the answer is a result or one sentence, and never anything else.
+
+    python tests/campaign.py --idx 1000000 --seed 1
+
+Each kind of file has a function here, `kind(folder, draw)`: it makes one damaged input in the empty `folder`, drawing from
+the generator `draw`, has it read, and returns a word for what came of it, to be counted. Whatever it does not catch ends the
+campaign and is printed with the seed that makes it again. `tests/test_campaign.py` runs a few hundred of each.
+"""
+import argparse
+import collections
+import gzip
+import math
+import struct
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from fmnist.files import IDXError, load_idx_file
+
+TYPES = (">u1", ">i1", ">i2", ">i4", ">f4", ">f8")
+CODES = (8, 9, 11, 12, 13, 14)
+
+
+def mutate(content, draw, times=2):
+    "The bytes `content` after up to `times` accidents: a bit flipped, a piece lost, moved, inserted, or repeated."
+    content = bytearray(content)
+    for _ in range(draw.integers(1, times + 1)):
+        start, end = sorted(draw.integers(0, len(content) + 1, 2).tolist())
+        kind = draw.integers(6)
+        if kind == 0 and len(content):
+            content[min(start, len(content) - 1)] ^= 1 << int(draw.integers(8))
+        elif kind == 1:
+            del content[start:]
+        elif kind == 2:
+            del content[start:min(end, start + 8)]
+        elif kind == 3:
+            content[start:start] = draw.bytes(draw.integers(9))
+        elif kind == 4:
+            content[start:start + 4] = struct.pack(">I", int(draw.choice([0, 1, 255, 2**16, 2**31, 2**32 - 1])))
+        else:
+            content[start:start] = content[start:end][:64]
+    return bytes(content)
+
+
+def idx(folder, draw):
+    "An IDX file, plain or compressed; damaged before or after compression, or only a header that lies."
+    path, packed = folder / "file", draw.integers(2) == 1
+    shape = tuple(draw.integers(0, 5, draw.integers(0, 5)).tolist())
+    if draw.integers(8) == 0:  # any header
+        dimensions = draw.choice([0, 1, 2, 3, 2**16, 2**32 - 1], draw.integers(0, 80)).tolist()
+        content = struct.pack(f">HBB{len(dimensions)}I", 0, draw.choice(CODES), len(dimensions), *dimensions)
+        content += draw.bytes(draw.integers(100))
+    else:
+        kind = draw.integers(len(CODES))
+        content = struct.pack(f">HBB{len(shape)}I", 0, CODES[kind], len(shape), *shape)
+        content = mutate(content + np.arange(math.prod(shape)).astype(TYPES[kind]).tobytes(), draw)
+    if packed:
+        content = gzip.compress(content, 1)
+        if draw.integers(2):
+            content = mutate(content, draw)
+    path.write_bytes(content)
+    try:
+        array = load_idx_file(path)
+    except IDXError as error:
+        assert str(path) in str(error) and "\n" not in str(error), str(error)
+        return "refused"
+    assert array.flags.writeable and array.dtype.isnative
+    return "read"
+
+
+KINDS = {"idx": idx}  # name on the command line -> function; npz files, checkpoints and result lines belong here, too
+
+
+def run(kind, count, seed=0):
+    "Try `count` inputs of one kind; what came of them, counted. An unexpected error names the input's number."
+    outcomes: collections.Counter = collections.Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(count):
+            try:
+                outcomes[KINDS[kind](Path(folder), np.random.default_rng([seed, number]))] += 1
+            except Exception as error:
+                raise AssertionError(f"{kind}, seed {seed}, input {number}: {type(error).__name__}: {error}") from error
+            for path in Path(folder).iterdir():
+                path.unlink()
+    return outcomes
+
+
+def main(argv=None):
+    "Run the kinds that are asked for, and print the counts."
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    for kind, function in KINDS.items():
+        parser.add_argument(f"--{kind}", type=int, default=0, metavar="COUNT", help=function.__doc__)
+    parser.add_argument("--seed", type=int, default=0, help="another seed, other inputs")
+    arguments = vars(parser.parse_args(argv))
+    for kind in KINDS:
+        began, count = time.monotonic(), arguments[kind]
+        if count:
+            outcomes = run(kind, count, arguments["seed"])
+            counts = ", ".join(f"{number:,} {word}" for word, number in sorted(outcomes.items()))
+            print(f"{kind}: {count:,} inputs, {counts}; {time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
