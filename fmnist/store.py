@@ -1,10 +1,11 @@
-"""Results on the disk: a folder of files, one for each study, one line of JSON for each finished trial.
+"""Results on the disk: a folder of files, one for each study, one line of JSON for each trial.
 
 A plain module, without a notebook: its tests are in tests/test_store.py.
 
-A folder of results may hold other things, too. Only regular files whose first line is a record of ours are read, only
-those that are named after a study of the plan are mended, and a line counts only if its values can be a record
-(`valid_record`). Everything else is left alone, with a warning that names file and line.
+A folder of results may hold other things, too. Only regular files whose first line is a record of
+ours are read, only those that are named after a study of the plan are mended, and a line counts
+only if its values can be a record (`valid_record`). Everything else is left alone, with a warning
+that names file and line.
 """
 
 import base64
@@ -22,18 +23,20 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from .checks import check, check_choice, is_number, is_whole
+from .checks import check, is_number, is_whole
 from .data import atomic_write
 from .trials import LEARNERS, Failure, Result, data_name, is_final
 
-__all__ = ["valid_record", "append_record", "set_aside_torn", "check_study_file", "study_files", "read_records",
-           "read_results", "lock_folder", "forget_states", "published_folder", "published_results", "publish_results"]
+__all__ = [
+    "valid_record", "append_record", "set_aside_torn", "check_study_file", "study_files",
+    "read_records", "read_results", "lock_folder", "forget_states", "published_folder",
+    "published_results", "publish_results",
+]  # fmt: skip
 
-PRECISIONS = ("float32", "bfloat16", "float16", "float64")  # What a model can compute in
-COLUMNS = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "seconds")  # Of a history
-WITH_EPOCHS = ("mlp", "modern_mlp", "cnn", "hybrid")  # Models that always have a history; others may have none
-SHARES = ("train_accuracy", "valid_accuracy")  # Those of them that are from 0 to 1
-CONTENT_ERRORS = (ArithmeticError, AttributeError, ImportError, LookupError, RecursionError, TypeError, ValueError)
+UNREADABLE = (  # What reading a line may raise
+    ArithmeticError, AttributeError, ImportError, LookupError,
+    RecursionError, TypeError, ValueError,
+)  # fmt: skip
 LONGEST = 1 << 24  # Bytes of a line that are read at most to find out whose a file is
 FIRST = 100  # Lines that are read at most for that
 
@@ -43,45 +46,100 @@ FIRST = 100  # Lines that are read at most for that
 
 def is_share(
     value,  # Anything
-) -> bool:  # Is it an accuracy?
+) -> bool:  # Is it an accuracy, for instance?
     "Is this a number from 0 to 1?"
     return is_number(value) and 0 <= value <= 1
 
 
 def is_text(
     value,  # Anything
-) -> bool:  # Can it be printed, in UTF-8?
-    "Is this a string without half characters?"
-    return isinstance(value, str) and value.isprintable() or value == ""
+) -> bool:  # Can it be shown on one line?
+    "Is this a string of characters that can be printed?"
+    return isinstance(value, str) and value.isprintable()
+
+
+def is_machine(
+    value,  # Anything
+) -> bool:  # Can `describe_machine` have said it?
+    "Is this a dictionary of words and numbers, with at least one thread if it tells them?"
+    known = isinstance(value, dict) and is_whole(value.get("threads", 1))
+    return known and all(x is None or is_text(x) or is_number(x) for x in value.values())
+
+
+def is_table(
+    value,  # Anything
+) -> bool:  # Can it be a confusion matrix?
+    "Is this a square of whole numbers, for two classes or more and one image or more?"
+    is_square = len(value) > 1 and {len(row) for row in value} == {len(value)}
+    return is_square and all(is_whole(x, 0) for row in value for x in row) and np.sum(value) > 0
+
+
+def one_of(
+    *choices,  # Any
+) -> tuple:  # A rule
+    "The rule that a value is among these."
+    return (lambda value: value in choices), f"one of {', '.join(map(repr, choices))}"
+
+
+def maybe(
+    rule: tuple,  # As in the tables below
+) -> tuple:  # The same for a field that may be missing
+    "The rule that a value is None or good."
+    return (lambda value: value is None or rule[0](value)), f"{rule[1]}, or nothing"
+
+
+# Field -> (is a value good?, what is expected, in words)
+TEXT = is_text, "printable text"
+SHARE = is_share, "a number from 0 to 1"
+COUNT = (lambda value: is_whole(value, 0)), "a whole number of at least 0"
+POSITIVE = is_whole, "a whole number of at least 1"
+DICTIONARY = (lambda value: isinstance(value, dict)), "a dictionary"
+TRIAL = {
+    "model": TEXT, "settings": DICTIONARY, "epochs": POSITIVE, "training": DICTIONARY,
+    "batch_size": POSITIVE, "images": maybe(POSITIVE), "seed": COUNT, "data": TEXT,
+    "valid_fraction": maybe(SHARE), "code": maybe(DICTIONARY), "source": maybe(TEXT),
+}  # fmt: skip
+RECORD = {
+    "seconds": ((lambda value: is_number(value) and value >= 0), "a finite number of at least 0"),
+    "machine": (is_machine, "a dictionary of words and numbers"),
+    "finished": TEXT,
+}
+FAILURE = RECORD | {
+    "kind": one_of("diverged", "error", "killed"),
+    "error": ((lambda value: bool(value.encode())), "words"),
+}
+RESULT = RECORD | {
+    "parameters": COUNT,
+    "precision": one_of("float32", "bfloat16", "float16", "float64"),
+    "valid": maybe(SHARE),
+}
+SCORES = dict.fromkeys(("accuracy", "precision", "recall", "f1"), SHARE) | {
+    "loss": (is_number, "a finite number"),
+    "confusion": (is_table, "a square table of whole numbers"),
+}
+NUMBER = SCORES["loss"]
+HISTORY = {
+    "train_loss": NUMBER, "train_accuracy": SHARE,
+    "valid_loss": NUMBER, "valid_accuracy": SHARE, "seconds": RECORD["seconds"],
+}  # fmt: skip
+
+
+def check_fields(
+    content,  # What should be a dictionary; it may have more fields, of a newer version
+    rules: dict,  # One of the tables above
+):
+    "A `ValueError` that names the first field whose value cannot be."
+    check(isinstance(content, dict), "what stands in the line", content, "a dictionary")
+    for name, (is_good, expected) in rules.items():
+        check(is_good(content.get(name)), name, content.get(name), expected)
 
 
 def digest_of(
     trial: dict,  # As it stands in a line, perhaps with fields that this version does not know
 ) -> str:  # 12 hexadecimal digits
-    "What `Trial.digest` says of the trial; where its data are found is no part of it."
+    "What `Trial.digest` says; where the data are found is no part of it."
     content = {name: value for name, value in trial.items() if name != "source"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def check_trial(
-    digest,  # What the line calls it
-    trial,  # The dictionary that the line holds
-):
-    "A `ValueError` if this is no trial, or not the one of that digest."
-    check(isinstance(trial, dict), "trial", trial, "a dictionary")
-    for name in ("model", "data"):
-        check(is_text(trial[name]), name, trial[name], "a name")
-    check(is_text(trial.get("source", "")), "source", trial.get("source"), "a place, or nothing")
-    check(is_whole(trial["seed"], 0), "seed", trial["seed"], "a whole number of at least 0")
-    for name in ("epochs", "batch_size"):
-        check(is_whole(trial[name]), name, trial[name], "a whole number of at least 1")
-    images = trial.get("images")
-    check(images is None or is_whole(images), "images", images, "a whole number of at least 1, or nothing")
-    for name in ("settings", "training", "code"):
-        check(isinstance(trial.get(name, {}), dict), name, trial.get(name), "a dictionary")
-    fraction = trial.get("valid_fraction", 0.2)
-    check(is_share(fraction) and fraction < 1, "valid_fraction", fraction, "a number from 0 to less than 1")
-    check(digest == digest_of(trial), "digest", digest, f"{digest_of(trial)}, which is that of the trial")
 
 
 def check_history(
@@ -89,119 +147,81 @@ def check_history(
     trial: dict,  # What was trained
     least: int,  # How many epochs there must be
 ):
-    "A `ValueError` if this is no history."
-    check(isinstance(columns, dict), "history", columns, "a dictionary of columns")
+    "A `ValueError` if this is no history of that trial."
+    check_fields(columns, {})
     if not columns and least == 0:
         return
-    lengths = {len(columns[name]) for name in COLUMNS}
-    check(len(lengths) == 1, "history", sorted(lengths), "columns of equal length")
-    check(least <= min(lengths) <= trial["epochs"], "history", min(lengths), f"{least} to {trial['epochs']} epochs")
-    watched = COLUMNS if trial.get("valid_fraction") != 0 else ("train_loss", "train_accuracy", "seconds")
-    for name in watched:
-        good = is_share if name in SHARES else is_number
-        bad = [value for value in columns[name] if not good(value)]
-        check(not bad, name, bad[:1], "finite numbers, accuracies from 0 to 1")
-    check(min(columns["seconds"], default=0) >= 0, "seconds", min(columns["seconds"], default=0), "at least 0")
+    length = len(columns["train_loss"])
+    check(least <= length <= trial["epochs"], "history", length, f"at least {least} epochs")
+    is_watched = trial.get("valid_fraction") != 0
+    for name, (is_good, expected) in HISTORY.items():
+        check(len(columns[name]) == length, name, len(columns[name]), f"{length} epochs")
+        bad = [value for value in columns[name] if not is_good(value)]
+        check(not bad or "valid" in name and not is_watched, name, bad[:1], expected)
 
 
-def check_scores(
-    scores,  # The dictionary that the line holds
+def check_against_table(
+    record: dict,  # Of a result, with good scores
 ):
-    "A `ValueError` if these are no scores."
-    check(isinstance(scores, dict), "scores", scores, "a dictionary")
-    for name in ("accuracy", "precision", "recall", "f1"):
-        check(is_share(scores[name]), name, scores[name], "a number from 0 to 1")
-    check(is_number(scores["loss"]), "loss", scores["loss"], "a finite number")
-    confusion = scores["confusion"]
-    classes = len(confusion)
-    check(classes > 1 and {len(row) for row in confusion} == {classes}, "confusion", confusion, "a square table")
-    bad = [count for row in confusion for count in row if not is_whole(count, 0)]
-    check(not bad, "confusion", bad[:1], "whole numbers of at least 0")
-    images = sum(map(sum, confusion))
-    check(images > 0, "confusion", images, "some images")
-    right = sum(confusion[i][i] for i in range(classes))/images
-    check(abs(scores["accuracy"] - right) < 1e-6, "accuracy", scores["accuracy"], f"{right:.7g}, as in the table")
+    "A `ValueError` if accuracy, mistakes or predictions are not those of the confusion matrix."
+    table = np.array(record["scores"]["confusion"])
+    accuracy, right = record["scores"]["accuracy"], table.trace() / table.sum()
+    check(abs(accuracy - right) < 1e-6, "accuracy", accuracy, f"{right:.7g}, as in the table")
+    for mistake in record["mistakes"]:
+        image, label, prediction, probability = mistake[:4]
+        is_good = all(is_whole(x, 0) for x in (image, label, prediction)) and is_share(probability)
+        check(is_good and max(label, prediction) < len(table), "mistakes", mistake, "a mistake")
+    if "predictions" in record:
+        counts = np.bincount(unpacked(record["predictions"], table.sum()), minlength=len(table))
+        counts, expected = counts.tolist(), table.sum(axis=0).tolist()
+        check(counts == expected, "predictions", counts, f"{expected}, as in the table")
 
 
-def check_predictions(
-    text,  # What `pack_labels` gave
-    confusion: list,  # Counts of the same predictions
-):
-    "A `ValueError` if these are not the predictions that the table counts; no more is unpacked than there can be."
-    columns = np.sum(confusion, axis=0)
+def unpacked(
+    text: str,  # What `pack_labels` gave
+    number: int,  # How many labels there should be; not many more are unpacked, whatever it holds
+) -> np.ndarray:  # The labels
+    "What `unpack_labels` gives, for text that somebody may have forged."
     packed = base64.b64decode(text, validate=True)
     try:
-        labels = bz2.BZ2Decompressor().decompress(packed, 2*int(columns.sum()) + 2)
+        content = bz2.BZ2Decompressor().decompress(packed, 2 * int(number) + 2)
     except OSError as error:
         raise ValueError(f"predictions cannot be unpacked: {error}") from None
-    counts = np.bincount(np.frombuffer(labels, "<u2"), minlength=len(columns))
-    check(counts.tolist() == columns.tolist(), "predictions", counts.tolist(), f"{columns.tolist()}, as in the table")
+    return np.frombuffer(content, "<u2")
 
 
-def check_mistake(
-    mistake,  # [image, label, prediction, probability], perhaps with more
-    classes: int,  # How many there are
+def check_record(
+    record: dict,  # What `to_dict` gave, perhaps through JSON, perhaps by a newer version
 ):
-    "A `ValueError` if this is no mistake."
-    image, label, prediction, probability = mistake[:4]
-    good = is_whole(image, 0) and is_whole(label, 0) and is_whole(prediction, 0) and max(label, prediction) < classes
-    check(good and is_share(probability), "mistakes", mistake, "[image, label, prediction, probability]")
-
-
-def check_machine(
-    machine,  # What `describe_machine` gave
-    needed: tuple,  # Names that must be there
-):
-    "A `ValueError` if this describes no machine."
-    check(isinstance(machine, dict), "machine", machine, "a dictionary")
-    bad = [value for value in machine.values() if not (value is None or is_text(value) or is_number(value))]
-    check(not bad, "machine", bad[:1], "words and numbers")
-    missing = [name for name in needed if name not in machine]
-    check(not missing, "machine", sorted(machine), f"also {', '.join(missing)}")
-    check(is_whole(machine.get("threads", 1)), "threads", machine.get("threads"), "a whole number of at least 1")
-
-
-def check_result(
-    record: dict,  # With a good trial
-):
-    "A `ValueError` if the values cannot be a `Result`."
+    "A `ValueError`, or what a missing or strange value raises, if this cannot be a record."
+    check_fields(record, {})
     trial = record["trial"]
-    check_machine(record["machine"], ("device", "threads"))
-    check_choice("precision", record["precision"], PRECISIONS)
-    check(is_whole(record["parameters"], 0), "parameters", record["parameters"], "a whole number of at least 0")
-    check_history(record["history"], trial, least=int(trial["model"] in WITH_EPOCHS))
-    check_scores(record["scores"])
-    for mistake in record["mistakes"]:
-        check_mistake(mistake, len(record["scores"]["confusion"]))
-    check(is_share(record.get("valid", 0)), "valid", record.get("valid"), "a number from 0 to 1, or nothing")
-    if "predictions" in record:
-        check_predictions(record["predictions"], record["scores"]["confusion"])
-
-
-def check_failure(
-    record: dict,  # With a good trial
-):
-    "A `ValueError` if the values cannot be a `Failure`."
-    check_machine(record["machine"], ())
-    check_choice("kind", record["kind"], ("diverged", "error", "killed"))
-    check(isinstance(record["error"], str), "error", record["error"], "words")
-    record["error"].encode()  # half characters raise a ValueError, too
-    check_history(record.get("history", {}), record["trial"], least=0)
+    check_fields(trial, TRIAL)
+    digest = digest_of(trial)
+    check(record["digest"] == digest, "digest", record["digest"], f"{digest}, that of the trial")
+    if "error" in record:
+        check_fields(record, FAILURE)
+        return check_history(record.get("history", {}), trial, least=0)
+    check_fields(record, RESULT)
+    check_fields(record["scores"], SCORES)
+    check_against_table(record)
+    has_epochs = trial["model"] in LEARNERS and trial["model"] != "chance"  # others may have none
+    check_history(record["history"], trial, least=int(has_epochs))
+    is_told = {"device", "threads"} <= record["machine"].keys()
+    check(is_told, "machine", record["machine"], "at least device and threads")
 
 
 def valid_record(
-    record: dict,  # What `to_dict` gave, perhaps through JSON, perhaps by a newer version with more fields
+    record: dict,  # What `to_dict` gave, perhaps through JSON, perhaps by a newer version
 ) -> Result | Failure:  # What it describes
-    "The result or failure of a line; a `ValueError`, or what a missing field raises, if its values cannot be one."
-    check(isinstance(record, dict), "a record", record, "a dictionary")
-    check_trial(record["digest"], record["trial"])
-    check(is_text(record["finished"]), "finished", record["finished"], "a time in words")
-    check(is_number(record["seconds"]) and record["seconds"] >= 0, "seconds", record["seconds"], "at least 0")
-    if "error" in record:
-        check_failure(record)
-        return Failure.from_dict(record)
-    check_result(record)
-    return Result.from_dict(record)
+    "The result or failure of a line; a `ValueError` if its values cannot be one."
+    try:
+        check_record(record)
+        return (Failure if "error" in record else Result).from_dict(record)
+    except ValueError:
+        raise
+    except UNREADABLE as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from None
 
 
 # Writing
@@ -231,15 +251,18 @@ def append_record(
 def set_aside_torn(
     path,  # A file that `append_record` wrote
 ):
-    "Move what a power cut left of a last line to `path`.torn, with a warning; one that lacks only its end gets it."
+    "Move what a power cut left of a last line to `path`.torn; one that lacks only its end gets it."
     path = Path(path)
     head, newline, tail = path.read_bytes().rpartition(b"\n")
     if not tail:
         return
     try:
         json.loads(tail)
-    except CONTENT_ERRORS:
-        remark(f"{path}: the last line is torn; it is moved to {path.name}.torn, and its trial runs again")
+    except UNREADABLE:
+        remark(
+            f"{path}: the last line is torn; it is moved to {path.name}.torn, "
+            "and its trial runs again"
+        )
         append_bytes(f"{path}.torn", tail + b"\n")
         os.truncate(path, len(head) + len(newline))
     else:
@@ -250,15 +273,16 @@ def set_aside_torn(
 def lock_folder(
     folder,  # Where results are written; made if missing
 ):
-    "Be the only writer in a folder; a `BlockingIOError` if there is another. The system frees what a dead one held."
+    "Be the only writer in a folder; a `BlockingIOError` if there is another that lives."
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder/".lock", timeout=0)
+    lock = FileLock(folder / ".lock", timeout=0)
     try:
         lock.acquire()
     except Timeout:
-        message = f"another run is writing into {folder}: wait for it, stop it, or name another folder"
-        raise BlockingIOError(message) from None
+        raise BlockingIOError(
+            f"another run is writing into {folder}: wait for it, stop it, or name another folder"
+        ) from None
     try:
         yield
     finally:
@@ -269,8 +293,8 @@ def forget_states(
     folder,  # Of results
     digests,  # Of trials
 ):
-    "Remove what a training would resume from, with the hidden file of a worker that was killed as it wrote."
-    states = Path(folder)/"checkpoints"
+    "Remove what a training would resume from, and what a worker left that was killed as it wrote."
+    states = Path(folder) / "checkpoints"
     for path in states.iterdir() if states.is_dir() else []:
         if path.name.lstrip(".").partition(".")[0] in digests:
             path.unlink(missing_ok=True)
@@ -305,7 +329,7 @@ def is_ours(
             is_empty = False
             if line.startswith(b'{"digest": "'):  # perhaps torn
                 return True
-            with suppress(*CONTENT_ERRORS):
+            with suppress(*UNREADABLE):
                 record = json.loads(line)
                 return isinstance(record, dict) and {"digest", "trial"} <= record.keys()
     return is_empty
@@ -331,23 +355,32 @@ def study_files(
     paths = sorted(place.glob("*.jsonl"))
     foreign = [path.name for path in paths if not is_ours(path)]
     if foreign:
-        remark(f"{place}: {', '.join(foreign)} is left alone: not a file of results of this program")
+        remark(f"{place}: {', '.join(foreign)} is left alone: not a file of our results")
     return [path for path in paths if path.name not in foreign]
 
 
+def lines_of(
+    path: Path,  # A file, or nothing
+):  # Yields a sentence's beginning and the line
+    "The lines of a file that hold anything."
+    for number, line in enumerate(path.read_bytes().split(b"\n") if path.is_file() else [], 1):
+        if line.strip():
+            yield f"{path}, line {number}", line
+
+
 def good_lines(
-    path: Path,  # A file of results, or nothing
+    path: Path,  # A file of results
 ):  # Yields digest, record, and the line as it stands there as a dictionary
     "The lines that count; a warning for each other one."
-    for number, line in enumerate(path.read_bytes().split(b"\n") if path.is_file() else [], 1):
-        if not line.strip():
-            continue
+    for where, line in lines_of(path):
         try:
             content = json.loads(line)
             record = valid_record(content)
-        except CONTENT_ERRORS as error:
-            remark(f"{path}, line {number}: not a complete result ({type(error).__name__}: {str(error)[:200]}); "
-                   "it is ignored and its trial will run again")
+        except UNREADABLE as error:
+            remark(
+                f"{where}: not a complete result ({str(error)[:200]}); it is ignored, "
+                "and its trial will run again"
+            )
         else:
             yield content["digest"], record, content
 
@@ -380,7 +413,8 @@ def read_results(
     place,  # A folder, or one file in it; may be missing
 ) -> dict:  # Digest -> `Result`
     "All results, without the failures."
-    return {digest: record for digest, record in read_records(place).items() if isinstance(record, Result)}
+    records = read_records(place)
+    return {digest: each for digest, each in records.items() if isinstance(each, Result)}
 
 
 # Publishing
@@ -388,7 +422,7 @@ def read_results(
 
 def published_folder() -> Path:  # In the package
     "Where published results are."
-    return Path(str(files("fmnist")))/"results"
+    return Path(str(files("fmnist"))) / "results"
 
 
 def published_results() -> list:  # Of `Result`
@@ -398,17 +432,15 @@ def published_results() -> list:  # Of `Result`
 
 def kept_lines(
     path: Path,  # A published file, or nothing
-) -> dict | None:  # Digest -> the line as a dictionary; None if the file is not one that can be written anew
+) -> dict | None:  # Digest -> the line as a dictionary; None if the file cannot be written anew
     "All that a published file holds, also what only a newer version understands."
     kept = {}
-    for number, line in enumerate(path.read_bytes().split(b"\n") if path.is_file() else [], 1):
-        if not line.strip():
-            continue
+    for where, line in lines_of(path):
         try:
             content = json.loads(line)
             kept[content["digest"]] = content
-        except CONTENT_ERRORS:
-            remark(f"{path}, line {number}: not a result; mend it first, nothing is published into this file")
+        except UNREADABLE:
+            remark(f"{where}: not a result; mend it first, nothing is published into this file")
             return None
     return kept
 
@@ -426,7 +458,7 @@ def publishable(
 def place_in_file(
     content: dict,  # A line
 ) -> tuple:  # What lines are sorted by
-    "Lines are sorted by what was run, then by seed, so that a new seed is a new line and nothing else."
+    "Lines are sorted by what was run, then by seed: a new seed is a new line and nothing else."
     trial = content.get("trial")
     trial = trial if isinstance(trial, dict) else {}
     model, seed = trial.get("model"), trial.get("seed")
@@ -440,7 +472,7 @@ def publish_file(
     data: str,  # Only results on these data
 ):
     "Add what one file has to that of the same name in `target`, less what its other files have."
-    lines = kept_lines(target/path.name)
+    lines = kept_lines(target / path.name)
     if lines is None:
         return
     others: set = set()
@@ -451,7 +483,7 @@ def publish_file(
         if digest not in others:
             lines.setdefault(digest, content)
     if lines:
-        with atomic_write(target/path.name) as output:
+        with atomic_write(target / path.name) as output:
             for content in sorted(lines.values(), key=place_in_file):
                 output.write(json.dumps(content).encode() + b"\n")
 
@@ -461,6 +493,6 @@ def publish_results(
     target=None,  # Folder to write into; by default that of the package
     data: str | None = None,  # Only results on these data; by default the full data set
 ):
-    "Add results and diverged trials to those of `target`, which stay as they are; one sorted file for each study."
+    "Add results and diverged trials to those of `target`, which stay; one sorted file for each."
     for path in study_files(source):
         publish_file(path, Path(target or published_folder()), data or data_name("full"))

@@ -1,4 +1,5 @@
 "What a folder of results survives: torn lines, forged lines, other programs' files, links, pipes."
+
 import base64
 import bz2
 import json
@@ -8,15 +9,23 @@ import subprocess
 import sys
 import warnings
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fmnist.metrics import History, Scores
 from fmnist.runner import missing_trials, run_trials
-from fmnist.store import (append_record, forget_states, lock_folder, publish_results, published_folder, read_records,
-                          read_results, set_aside_torn, study_files, valid_record)
+from fmnist.store import (
+    append_record,
+    forget_states,
+    lock_folder,
+    publish_results,
+    published_folder,
+    read_records,
+    read_results,
+    set_aside_torn,
+    study_files,
+    valid_record,
+)
 from fmnist.studies import fmnist_results
 from fmnist.trials import Failure, Result, Trial, attempt, data_name, pack_labels
 
@@ -61,8 +70,16 @@ def test_records_are_valid():
         assert valid_record(json.loads(json.dumps(record.to_dict()))) == record
     guess = attempt(Trial("chance", {}, 1, data=TRIAL.data))
     assert not guess.history.epochs and valid_record(guess.to_dict()) == guess
-    lines = [line for path in published_folder().glob("*.jsonl") for line in path.read_text().splitlines()]
-    assert len([valid_record(json.loads(line)) for line in lines]) == len(lines) == len(read_records(published_folder()))
+    lines = [
+        line
+        for path in published_folder().glob("*.jsonl")
+        for line in path.read_text().splitlines()
+    ]
+    assert (
+        len([valid_record(json.loads(line)) for line in lines])
+        == len(lines)
+        == len(read_records(published_folder()))
+    )
 
 
 COLUMNS = LINE["history"]
@@ -77,7 +94,8 @@ IMPOSSIBLE = {
     ("scores", "accuracy"): [7, -0.1, None, "0.9", float("nan"), float("inf"), True, [0.9], 0.123],
     ("scores", "f1"): [1.01, None, "1"],
     ("scores", "loss"): [None, float("nan"), float("inf"), "2", 10**400],
-    ("scores", "confusion"): [None, [], [[1]], [[1, 2], [3]], 5, [[0]*10]*10, [[0.5]*10]*10, [["1"]*10]*10, [[-1]*10]*10],
+    ("scores", "confusion"): [None, [], [[1]], [[1, 2], [3]], 5, [[0]*10]*10, [[0.5]*10]*10,
+                              [["1"]*10]*10, [[-1]*10]*10],
     ("scores",): [None, [], {}],
     ("history",): [None, [], {}, {name: [] for name in COLUMNS}, COLUMNS | {"seconds": [1.0]}],
     ("history", "train_loss"): [None, 3, ["a", "b"], [float("nan"), 1.0], [1.0]*3],
@@ -106,13 +124,25 @@ def test_values_that_cannot_be(place, tmp_path):
             known = read_records(tmp_path)
         assert list(known) == [replace(TRIAL, seed=1).digest], value
         with pytest.warns(UserWarning, match="line 1"):
-            assert list(missing_trials({"study": [TRIAL, replace(TRIAL, seed=1)]}, tmp_path)) == [TRIAL.digest]
+            assert list(missing_trials({"study": [TRIAL, replace(TRIAL, seed=1)]}, tmp_path)) == [
+                TRIAL.digest
+            ]
 
 
-@pytest.mark.parametrize("change", [{"kind": "tired"}, {"error": 5}, {"error": "\ud800"}, {"seconds": None}, {"machine": []},
-                                    {"history": {"train_loss": [1]}}], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "tired"},
+        {"error": 5},
+        {"error": "\ud800"},
+        {"seconds": None},
+        {"machine": []},
+        {"history": {"train_loss": [1]}},
+    ],
+    ids=str,
+)
 def test_failures_that_cannot_be(change):
-    with pytest.raises((ValueError, LookupError)):
+    with pytest.raises(ValueError):
         valid_record(FAILURE.to_dict() | change)
 
 
@@ -120,7 +150,9 @@ def test_failures_that_cannot_be(change):
 def test_a_field_that_is_missing(name, tmp_path):
     "Only those that older lines lack may be."
     path = tmp_path / "study.jsonl"
-    path.write_text(as_lines(seeds(1)[0].to_dict(), {key: value for key, value in LINE.items() if key != name}))
+    path.write_text(
+        as_lines(seeds(1)[0].to_dict(), {key: value for key, value in LINE.items() if key != name})
+    )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         assert len(read_records(tmp_path)) == (2 if name in ("valid", "predictions") else 1)
@@ -130,7 +162,7 @@ def test_a_field_that_is_missing(name, tmp_path):
 def test_without_validation():
     "A trial that sets no images aside has nothing to say of them."
     trial = replace(TRIAL, valid_fraction=0)
-    columns = COLUMNS | {"valid_loss": [float("nan")]*2, "valid_accuracy": [float("nan")]*2}
+    columns = COLUMNS | {"valid_loss": [float("nan")] * 2, "valid_accuracy": [float("nan")] * 2}
     content = replace(RESULT, trial=trial).to_dict() | {"history": columns}
     assert valid_record(content).trial == trial
 
@@ -140,13 +172,24 @@ def mutated(line, dice):
     for _ in range(dice.randint(1, 3)):
         kind, where = dice.randrange(4), dice.randrange(len(line) + 1)
         if kind == 0:
-            line = line[:where] + bytes([dice.randrange(256)]) + line[where + 1:]
+            line = line[:where] + bytes([dice.randrange(256)]) + line[where + 1 :]
         elif kind == 1:
             line = line[:where]
         elif kind == 2:
-            line = line[:where] + line[where + dice.randint(1, 9):]
+            line = line[:where] + line[where + dice.randint(1, 9) :]
         else:
-            values = [b"null", b"-1", b"NaN", b"1e999", b'"x"', b"[]", b"{}", b"true", b"[" * 2000, b"\\ud800"]
+            values = [
+                b"null",
+                b"-1",
+                b"NaN",
+                b"1e999",
+                b'"x"',
+                b"[]",
+                b"{}",
+                b"true",
+                b"[" * 2000,
+                b"\\ud800",
+            ]
             line = line[:where] + dice.choice(values) + line[where:]
     return line or b" "
 
@@ -164,14 +207,17 @@ def test_a_thousand_spoiled_lines(tmp_path):
         records = read_records(tmp_path)
     assert len(caught) + sum(map(is_record, spoiled)) == sum(bool(line.strip()) for line in spoiled)
     for digest, record in records.items():
-        assert digest == record.trial.digest and valid_record(json.loads(json.dumps(record.to_dict()))) == record
+        assert (
+            digest == record.trial.digest
+            and valid_record(json.loads(json.dumps(record.to_dict()))) == record
+        )
     print(f"{number} lines: {len(caught)} named, {number - len(caught)} still a record or blank")
 
 
 def is_record(line):
     try:
         valid_record(json.loads(line))
-    except Exception:
+    except (ValueError, RecursionError):
         return False
     return True
 
@@ -181,25 +227,34 @@ def test_what_a_run_gives_is_looked_at(tmp_path):
     from concurrent.futures import ThreadPoolExecutor
 
     impossible = replace(RESULT.scores, accuracy=7.0)
-    answers = {0: None, 1: lambda trial: replace(RESULT, trial=trial, scores=impossible), 2: lambda trial: RESULT,
-               3: lambda trial: replace(RESULT, trial=trial, parameters=np.int64(5)), 4: lambda trial: replace(RESULT, trial=trial)}  # fmt: skip
+    answers = [
+        lambda trial: None,
+        lambda trial: replace(RESULT, trial=trial, scores=impossible),
+        lambda trial: replace(RESULT, trial=replace(trial, seed=9)),
+        lambda trial: replace(RESULT, trial=trial, parameters=np.int64(5)),
+        lambda trial: replace(RESULT, trial=trial),
+    ]
 
     def run(trial, folder):
-        return answers[trial.seed] and answers[trial.seed](trial)
+        return answers[trial.seed](trial)
 
     run.__module__ = "elsewhere"
-    trials = [replace(TRIAL, seed=seed + 1) if seed == 2 else replace(TRIAL, seed=seed) for seed in (0, 1, 4)]
+    trials = [replace(TRIAL, seed=seed) for seed in range(5)]
     with ThreadPoolExecutor(1) as pool:
         records = list(run_trials({"study": trials}, tmp_path, pool, run=run).values())
-    assert [isinstance(record, Result) for record in records] == [False, False, True]
-    assert "expected a Result or a Failure, 3 times" in records[0].error and "accuracy is 7.0" in records[1].error
+    assert [isinstance(record, Result) for record in records] == [False] * 4 + [True]
+    words = ["expected a Result", "accuracy is 7.0", "as asked for", "not JSON serializable"]
+    for record, said in zip(records, words, strict=False):
+        assert said in record.error and record.error.endswith("3 times")
     assert read_records(tmp_path) == {record.trial.digest: record for record in records}
 
 
 # Lines of a file
 
 
-@pytest.mark.parametrize("how", [lambda content: content[:-100], lambda content: content[:-100] + bytes(100)])
+@pytest.mark.parametrize(
+    "how", [lambda content: content[:-100], lambda content: content[:-100] + bytes(100)]
+)
 def test_torn_last_line(tmp_path, how):
     "Cut, or zeros at its end, as some file systems leave it: set aside, and its trial runs again."
     path = write(tmp_path / "study.jsonl", *seeds(0, 1))
@@ -222,7 +277,9 @@ def test_torn_only_line(tmp_path, content):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         records = run_trials({"study": [TRIAL]}, tmp_path, workers=1)
-    assert isinstance(records[TRIAL.digest], Result) and read_results(tmp_path).keys() == {TRIAL.digest}
+    assert isinstance(records[TRIAL.digest], Result) and read_results(tmp_path).keys() == {
+        TRIAL.digest
+    }
 
 
 def test_line_without_end(tmp_path):
@@ -240,7 +297,9 @@ def test_which_record_counts(tmp_path):
     write(tmp_path / "x" / "b.jsonl", FAILURE)
     write(tmp_path / "x" / "a.jsonl", replace(FAILURE, finished="2026-01-02"))
     assert read_records(tmp_path / "x")[TRIAL.digest].finished == "2026-01-02"
-    write(tmp_path / "x" / "a.jsonl", replace(FAILURE, kind="killed", finished="2025-01-01"))  # by a slow clock
+    write(
+        tmp_path / "x" / "a.jsonl", replace(FAILURE, kind="killed", finished="2025-01-01")
+    )  # by a slow clock
     assert read_records(tmp_path / "x" / "a.jsonl")[TRIAL.digest].kind == "killed"
     write(tmp_path / "x" / "a.jsonl", replace(DIVERGED, finished="2026-01-03"))
     write(tmp_path / "x" / "b.jsonl", replace(FAILURE, kind="killed", finished="2026-01-04"))
@@ -258,7 +317,9 @@ def newer(**more):
 
 def test_newer_versions(tmp_path):
     "A trial with a field that we do not know keeps its own digest, and is not mistaken for one of ours."
-    (tmp_path / "study.jsonl").write_text(as_lines(LINE, newer(mirrored=True), newer() | {"digest": "0123456789ab"}))
+    (tmp_path / "study.jsonl").write_text(
+        as_lines(LINE, newer(mirrored=True), newer() | {"digest": "0123456789ab"})
+    )
     with pytest.warns(UserWarning, match="line 3"):
         assert list(read_records(tmp_path)) == [TRIAL.digest, newer(mirrored=True)["digest"]]
 
@@ -285,8 +346,14 @@ def test_other_programs_files(tmp_path):
     folder = tmp_path / "runs"
     write(folder / "study.jsonl", RESULT)
     names = strangers(folder)
-    before = {path: path.read_bytes() for path in [*folder.iterdir(), tmp_path / "elsewhere.txt"] if path.is_file()}
-    with pytest.warns(UserWarning, match=f"{', '.join(f'{name}.jsonl' for name in names)} is left alone"):
+    before = {
+        path: path.read_bytes()
+        for path in [*folder.iterdir(), tmp_path / "elsewhere.txt"]
+        if path.is_file()
+    }
+    with pytest.warns(
+        UserWarning, match=f"{', '.join(f'{name}.jsonl' for name in names)} is left alone"
+    ):
         assert list(read_records(folder)) == [TRIAL.digest]
     with pytest.warns(UserWarning, match="left alone"):
         run_trials({"study": [TRIAL]}, folder)
@@ -297,7 +364,10 @@ def test_other_programs_files(tmp_path):
     for name in names:
         with pytest.raises(ValueError, match="expected a file of results: rename it, or the study"):
             run_trials({name: [replace(TRIAL, seed=1)]}, folder)
-    assert not list(folder.glob("*.torn")) and (tmp_path / "elsewhere.txt").read_text() == json.dumps(LINE)[:-9]
+    assert (
+        not list(folder.glob("*.torn"))
+        and (tmp_path / "elsewhere.txt").read_text() == json.dumps(LINE)[:-9]
+    )
 
 
 def test_only_the_plan_is_mended(tmp_path):
@@ -306,10 +376,12 @@ def test_only_the_plan_is_mended(tmp_path):
     (tmp_path / "other.jsonl").write_bytes(torn)
     with pytest.warns(UserWarning, match="other.jsonl, line 1"):
         run_trials({"study": [TRIAL]}, tmp_path, workers=1)
-    assert (tmp_path / "other.jsonl").read_bytes() == torn and study_files(tmp_path)[0].name == "other.jsonl"
+    assert (tmp_path / "other.jsonl").read_bytes() == torn and study_files(tmp_path)[
+        0
+    ].name == "other.jsonl"
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "..", "a\0b", "a\nb", "x"*201, 5])
+@pytest.mark.parametrize("name", ["", "a/b", "..", "a\0b", "a\nb", "x" * 201, 5])
 def test_names_that_are_no_files(name, tmp_path):
     with pytest.raises(ValueError, match="expected what can be a file's name"):
         run_trials({name: [TRIAL]}, tmp_path)
@@ -328,7 +400,8 @@ def test_states_are_forgotten(tmp_path):
 
 def test_lock_is_freed_by_death(tmp_path):
     "Whoever holds a folder and is killed holds it no more."
-    code = "import sys, time; from fmnist.store import lock_folder\nwith lock_folder(sys.argv[1]): print(1, flush=True); time.sleep(99)"
+    code = "import sys, time; from fmnist.store import lock_folder\n"
+    code += "with lock_folder(sys.argv[1]): print(1, flush=True); time.sleep(99)"
     holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
     assert holder.stdout.readline() == b"1\n"
     with pytest.raises(BlockingIOError, match="another run is writing into"), lock_folder(tmp_path):
@@ -354,18 +427,31 @@ def test_publish(tmp_path):
 
     (source / "other.jsonl").write_text("".join(lines[:2]))  # nothing that is not published already
     other = replace(TRIAL, batch_size=32)
-    write(source / "failed.jsonl", replace(FAILURE, trial=replace(TRIAL, seed=3)), replace(DIVERGED, trial=other))
+    write(
+        source / "failed.jsonl",
+        replace(FAILURE, trial=replace(TRIAL, seed=3)),
+        replace(DIVERGED, trial=other),
+    )
     (source / "study.jsonl").write_text(lines[2].replace("green", "blue"))
     publish_results(source, target, TRIAL.data)
     assert sorted(path.name for path in target.iterdir()) == ["failed.jsonl", "study.jsonl"]
-    assert [record.kind for record in read_records(target / "failed.jsonl").values()] == ["diverged"]
+    assert [record.kind for record in read_records(target / "failed.jsonl").values()] == [
+        "diverged"
+    ]
     assert (target / "study.jsonl").read_text() == lines[2] + lines[0] + lines[1]
     write(source / "failed.jsonl", replace(RESULT, trial=other))  # a later success changes nothing
     publish_results(source, target, TRIAL.data)
-    assert [record.kind for record in read_records(target / "failed.jsonl").values()] == ["diverged"]
+    assert [record.kind for record in read_records(target / "failed.jsonl").values()] == [
+        "diverged"
+    ]
 
-    elsewhere = as_lines(replace(RESULT, trial=replace(TRIAL, seed=4, data=data_name("full"))).to_dict())
-    tomorrow = as_lines({"digest": "0123456789ab", "trial": {"model": "one of tomorrow", "seed": "x"}}, {"digest": "b", "trial": 3})
+    elsewhere = as_lines(
+        replace(RESULT, trial=replace(TRIAL, seed=4, data=data_name("full"))).to_dict()
+    )
+    tomorrow = as_lines(
+        {"digest": "0123456789ab", "trial": {"model": "one of tomorrow", "seed": "x"}},
+        {"digest": "b", "trial": 3},
+    )
     with open(target / "study.jsonl", "a") as file:
         file.write(tomorrow + elsewhere)
     publish_results(source, target, TRIAL.data)

@@ -1,4 +1,5 @@
 "Sweeps survive what kills them: SIGKILL at random moments, Ctrl-C, a second driver, a lost Dask worker or scheduler."
+
 import json
 import math
 import multiprocessing
@@ -10,7 +11,13 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import (
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,7 +43,7 @@ from fmnist.worker import LocalExecutor
 
 def obey():
     for line in sys.stdin:
-        workers = [worker.process for worker in executor.hands.workers]
+        workers = [worker.process for worker in executor.workers if worker.process.poll() is None]
         if line == "kill\\n" and workers: random.choice(workers).kill()
         print(*(worker.pid for worker in workers), flush=True)
 
@@ -45,7 +52,9 @@ with LocalExecutor(2) as executor:
     run_trials({"sweep": sweep(int(sys.argv[2]), int(sys.argv[3]))}, sys.argv[1], executor)
 """
 ENVIRONMENT = os.environ | {
-    "PYTHONPATH": os.pathsep.join([str(Path(fmnist.__file__).parents[1]), str(Path(__file__).parent)]),
+    "PYTHONPATH": os.pathsep.join(
+        [str(Path(fmnist.__file__).parents[1]), str(Path(__file__).parent)]
+    ),
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
 }
@@ -54,7 +63,10 @@ ENVIRONMENT = os.environ | {
 def sweep(number, epochs=1):
     "Trials of a small MLP, some milliseconds each and epoch."
     settings = dict(layers=[8, 10], activations=["relu", "softmax"], dropout=0.1, learning_rate=0.1)
-    return [Trial("mlp", settings, epochs, images=600, seed=seed, data=data_name("sample")) for seed in range(number)]
+    return [
+        Trial("mlp", settings, epochs, images=600, seed=seed, data=data_name("sample"))
+        for seed in range(number)
+    ]
 
 
 def content(folder):
@@ -96,7 +108,9 @@ def nothing_runs_on():
 
 def start(*command, **more):
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    process = subprocess.Popen([sys.executable, *map(str, command)], text=True, **{"env": ENVIRONMENT} | pipes | more)
+    process = subprocess.Popen(
+        [sys.executable, *map(str, command)], text=True, **{"env": ENVIRONMENT} | pipes | more
+    )
     STARTED.append(process)
     return process
 
@@ -155,7 +169,10 @@ def test_killed_at_random_moments(tmp_path):
         assert lines(folder) == number  # nothing was written twice
         if not victims:
             break
-    print(f"11 drivers and 11 workers killed in {round + 1} sweep(s) of {number} trials: the results are those of an undisturbed run")
+    print(
+        f"11 drivers and 11 workers killed in {round + 1} sweep(s) of {number} trials: "
+        "the results are those of an undisturbed run"
+    )
     assert not victims
 
 
@@ -180,10 +197,22 @@ def test_trial_that_kills_its_worker(tmp_path):
     "It gets three tries, then its failure is recorded; the others do not suffer, and the next call tries again."
     plan = {"sweep": sweep(6)}
     records = list(run_trials(plan, tmp_path, workers=2, run=dies).values())
-    assert [isinstance(record, Result) for record in records] == [True, False, True, True, True, True]
-    assert (records[1].kind, records[1].error) == ("killed", "the worker died (exit code 3), 3 times")
+    assert [isinstance(record, Result) for record in records] == [
+        True,
+        False,
+        True,
+        True,
+        True,
+        True,
+    ]
+    assert (records[1].kind, records[1].error) == (
+        "killed",
+        "the worker died (exit code 3), 3 times",
+    )
     before = lines(tmp_path)
-    assert all(isinstance(record, Result) for record in run_trials(plan, tmp_path, workers=2).values())
+    assert all(
+        isinstance(record, Result) for record in run_trials(plan, tmp_path, workers=2).values()
+    )
     assert lines(tmp_path) == before + 1
 
 
@@ -204,12 +233,20 @@ def diverges(trial, folder):
 
 
 def test_time_left_is_told_for_mlps_and_cnns_apart(tmp_path, capsys):
-    run_trials({"sweep": [*sweep(2), Trial("cnn", {}, 1)]}, tmp_path, workers=1, run=diverges, progress=True)
+    run_trials(
+        {"sweep": [*sweep(2), Trial("cnn", {}, 1)]},
+        tmp_path,
+        workers=1,
+        run=diverges,
+        progress=True,
+    )
     said = capsys.readouterr().err
     assert "mlp: 100%" in said and " 2/2 " in said and "cnn: 100%" in said and " 1/1 " in said, said
 
 
-@pytest.mark.skipif(sys.platform == "darwin", reason="a process with threads is not safe to fork there")
+@pytest.mark.skipif(
+    sys.platform == "darwin", reason="a process with threads is not safe to fork there"
+)
 def test_executor_that_forks(tmp_path):
     "Its workers have the lock's file open as well; the next run in the same folder must not take them for a driver."
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
@@ -233,15 +270,29 @@ def test_numpys_numbers(tmp_path):
     "Seeds and settings may be NumPy's, and so may be the number of workers."
     seeds, rate = np.arange(2), np.float32(0.1)
     settings = dict(layers=np.array([8, 10]), activations=["relu", "softmax"], learning_rate=rate)
-    plan = {"sweep": [Trial("mlp", settings, 1, images=600, seed=seed, data=data_name("sample")) for seed in seeds]}
+    plan = {
+        "sweep": [
+            Trial("mlp", settings, 1, images=600, seed=seed, data=data_name("sample"))
+            for seed in seeds
+        ]
+    }
     records = run_trials(plan, tmp_path, workers=np.int64(1))
-    assert all(isinstance(record, Result) for record in records.values()) and read_records(tmp_path) == records
+    assert (
+        all(isinstance(record, Result) for record in records.values())
+        and read_records(tmp_path) == records
+    )
 
 
 # One precision for all
 
 
-EXAMPLE = Trial("mlp", dict(layers=[8, 10], activations=["relu", "softmax"]), 1, images=600, data=data_name("sample"))
+EXAMPLE = Trial(
+    "mlp",
+    dict(layers=[8, 10], activations=["relu", "softmax"]),
+    1,
+    images=600,
+    data=data_name("sample"),
+)
 asked = []  # precisions that trials were asked for
 
 
@@ -249,7 +300,9 @@ def computed(trial, folder, precision=None):
     "A result that says which precision was asked for."
     asked.append((trial.model, precision))
     result = attempt(EXAMPLE)
-    return replace(result, trial=trial, precision=trial.training.get("dtype") or precision or "float64")
+    return replace(
+        result, trial=trial, precision=trial.training.get("dtype") or precision or "float64"
+    )
 
 
 def cnns(number, **training):
@@ -275,7 +328,10 @@ def test_precision_is_settled_once(tmp_path, pool):
     "Measured before the first CNN, then that of what is there; MLPs, and arms that name one, are left alone."
     plan = {"one": [EXAMPLE, *cnns(2)], "two": cnns(3), "three": cnns(1, dtype="float32")}
     run_trials(plan, tmp_path, pool, run=computed)
-    assert sorted(set(asked), key=str) == [("cnn", "bfloat16"), ("cnn", None), ("mlp", None)] and pool.measured == 1
+    assert (
+        sorted(set(asked), key=str) == [("cnn", "bfloat16"), ("cnn", None), ("mlp", None)]
+        and pool.measured == 1
+    )
     run_trials({"two": cnns(4)}, tmp_path, pool, run=computed)
     assert pool.measured == 1 and asked[-1] == ("cnn", "bfloat16")
     run_trials({"four": cnns(6)[4:]}, tmp_path, pool, run=computed, precision="float16")
@@ -286,10 +342,14 @@ def test_precisions_are_not_mixed(tmp_path, pool):
     "A study that would hold two of them is refused in one sentence, before anything is computed; unless asked."
     run_trials({"study": cnns(1)}, tmp_path, pool, run=computed)
     before = len(asked)
-    with pytest.raises(ValueError, match="this run is in float32, what study has is in bfloat16: .* or mix=True"):
+    with pytest.raises(
+        ValueError, match="this run is in float32, what study has is in bfloat16: .* or mix=True"
+    ):
         run_trials({"study": cnns(2)}, tmp_path, pool, run=computed, precision="float32")
     assert len(asked) == before
-    run_trials({"study": cnns(1)}, tmp_path, pool, run=computed, precision="float32")  # nothing is missing
+    run_trials(
+        {"study": cnns(1)}, tmp_path, pool, run=computed, precision="float32"
+    )  # nothing is missing
     run_trials({"study": cnns(2)}, tmp_path, pool, run=computed, precision="float32", mix=True)
     assert asked[before:] == [("cnn", "float32")]
     with pytest.raises(ValueError, match="mix=True"):
@@ -301,7 +361,9 @@ def test_precisions_are_not_mixed(tmp_path, pool):
 def test_precision_is_left_to_those_who_cannot_be_told(tmp_path, pool):
     "None leaves it to each trial, as does a `run` of two arguments."
     run_trials({"study": cnns(1)}, tmp_path, pool, run=computed, precision=None)
-    run_trials({"study": cnns(2)}, tmp_path, pool, run=lambda trial, folder: computed(trial, folder))
+    run_trials(
+        {"study": cnns(2)}, tmp_path, pool, run=lambda trial, folder: computed(trial, folder)
+    )
     assert pool.measured == 0 and set(asked) == {("cnn", None)}
 
 
@@ -369,7 +431,9 @@ def test_a_worker_that_prints(tmp_path):
     (tmp_path / "sitecustomize.py").write_text("print('good morning')")
     code = "from fmnist.worker import LocalExecutor\nwith LocalExecutor(1) as executor: "
     code += "print(executor.submit(print, 'from the worker').result(), executor.submit(pow, 2, 5).result())"
-    environment = ENVIRONMENT | {"PYTHONPATH": os.pathsep.join([str(tmp_path), ENVIRONMENT["PYTHONPATH"]])}
+    environment = ENVIRONMENT | {
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), ENVIRONMENT["PYTHONPATH"]])
+    }
     said, error = start("-c", code, env=environment).communicate(timeout=60)
     assert said.endswith("None 32\n") and "from the worker" in error, (said, error)
 
@@ -378,11 +442,27 @@ def test_notebook(tmp_path, monkeypatch):
     "A kernel has workers, too; they import what a cell has just written into a file."
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
     monkeypatch.setenv("PYTHONPATH", ENVIRONMENT["PYTHONPATH"])
-    sources = ["%%writefile nets.py\ndef double(x): return 2*x", "from nets import double\nfrom fmnist.worker import LocalExecutor",
-               "with LocalExecutor(1) as executor: print(executor.submit(double, 21).result())", UNGUARDED]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
-    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
-    said = [output["text"] for cell in notebook.cells[2:] for output in cell.outputs if output.get("name") == "stdout"]
+    sources = [
+        "%%writefile nets.py\ndef double(x): return 2*x",
+        "from nets import double\nfrom fmnist.worker import LocalExecutor",
+        "with LocalExecutor(1) as executor: print(executor.submit(double, 21).result())",
+        UNGUARDED,
+    ]
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(source) for source in sources]
+    )
+    nbclient.NotebookClient(
+        notebook,
+        timeout=120,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(tmp_path)}},
+    ).execute()
+    said = [
+        output["text"]
+        for cell in notebook.cells[2:]
+        for output in cell.outputs
+        if output.get("name") == "stdout"
+    ]
     assert said == ["42\n", "4\n"]
 
 
@@ -401,7 +481,9 @@ class Particular(Exception):
 
 
 def raises(kind):
-    raise {"particular": Particular(1, 2), "exit": SystemExit(3), "interrupt": KeyboardInterrupt()}[kind]
+    raise {"particular": Particular(1, 2), "exit": SystemExit(3), "interrupt": KeyboardInterrupt()}[
+        kind
+    ]
 
 
 def test_calls_that_fail():
@@ -410,9 +492,15 @@ def test_calls_that_fail():
     with LocalExecutor(1, threads=3) as executor:
         pid = executor.submit(os.getpid).result()
         assert isinstance(executor.submit(math.sqrt, -1).exception(), ValueError)
-        assert isinstance(executor.submit(abs, threading.Lock()).exception(), TypeError)  # cannot be pickled
+        assert isinstance(
+            executor.submit(abs, threading.Lock()).exception(), TypeError
+        )  # cannot be pickled
         assert isinstance(executor.submit(abs, NoTraveller()).exception(), FileNotFoundError)
-        for kind, words in (("particular", "1 and 2"), ("exit", "3"), ("interrupt", "KeyboardInterrupt")):
+        for kind, words in (
+            ("particular", "1 and 2"),
+            ("exit", "3"),
+            ("interrupt", "KeyboardInterrupt"),
+        ):
             error = executor.submit(raises, kind).exception()
             assert type(error) is RuntimeError and words in str(error), error
         assert executor.submit(os.getenv, "OMP_NUM_THREADS").result() == "3"
@@ -421,7 +509,7 @@ def test_calls_that_fail():
         assert isinstance(killed, BrokenExecutor) and "signal SIGKILL" in str(killed)
         assert executor.submit(os.getpid).result() != pid
     assert os.environ.get("OMP_NUM_THREADS") == environment  # ours is as it was
-    assert not executor.hands.workers
+    assert all(worker.process.poll() is not None for worker in executor.workers)
     with pytest.raises(RuntimeError, match="shutdown"):
         executor.submit(math.sqrt, 1)
     with pytest.raises(ValueError, match="workers is 0"):
@@ -435,7 +523,11 @@ def test_executor_that_is_interrupted():
     until(calls[0].running, "a call")
     executor.shutdown(cancel_futures=True)
     executor.shutdown()
-    assert isinstance(calls[0].exception(), BrokenExecutor) and calls[1].cancelled() and calls[2].cancelled()
+    assert (
+        isinstance(calls[0].exception(), BrokenExecutor)
+        and calls[1].cancelled()
+        and calls[2].cancelled()
+    )
 
 
 def test_worker_that_cannot_start(tmp_path, monkeypatch):
@@ -472,18 +564,25 @@ def test_worker_ends_in_mid_call(tmp_path):
     until(lambda: not is_running(worker), "the end of the worker", seconds=10)
 
 
+# A job in the background would ignore the signal
+LISTEN = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+
+
 def test_ctrl_c_and_a_second_driver(tmp_path):
     "Ctrl-C, as a terminal sends it to driver and workers alike, ends cleanly; meanwhile nobody else may write."
     arguments = ["dropout", "--budget", "smoke", "--seeds", "1000", "--folder", str(tmp_path)]
-    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # a job in the background would ignore it
-    code = f"{listen}; from fmnist.studies import fmnist_run; fmnist_run({arguments})"
+    code = f"{LISTEN}; from fmnist.studies import fmnist_run; fmnist_run({arguments})"
     driver = start("-c", code, start_new_session=True)
     until(lambda: lines(tmp_path) > 1 or driver.poll() is not None, "results")
     with pytest.raises(BlockingIOError, match="another run is writing into"):
         run_trials({"sweep": sweep(1)}, tmp_path)
     os.killpg(driver.pid, signal.SIGINT)
     _, said = driver.communicate(timeout=60)
-    assert driver.returncode == 1 and "Stopped. What is finished is kept" in said and "--seeds 1000" in said, said
+    assert (
+        driver.returncode == 1
+        and "Stopped. What is finished is kept" in said
+        and "--seeds 1000" in said
+    ), said
     assert "Traceback" not in said
     assert len(read_records(tmp_path)) == lines(tmp_path) > 1
 
@@ -491,9 +590,12 @@ def test_ctrl_c_and_a_second_driver(tmp_path):
 @pytest.mark.parametrize("moment", [0.1, 0.3, 0.6, 1.0, 1.6])
 def test_ctrl_c_while_a_command_starts(tmp_path, moment):
     "While it imports, too, it ends with one word."
-    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from fmnist.commands import fmnist_run; "
     arguments = ["dropout", "--budget", "smoke", "--seeds", "1000", "--folder", str(tmp_path)]
-    driver = start("-c", f"{listen}print(1, flush=True); fmnist_run({arguments})", start_new_session=True)
+    driver = start(
+        "-c",
+        f"{LISTEN}; from fmnist.commands import fmnist_run; print(1, flush=True); fmnist_run({arguments})",
+        start_new_session=True,
+    )
     assert driver.stdout.readline() == "1\n"
     time.sleep(moment)
     os.killpg(driver.pid, signal.SIGINT)
@@ -503,7 +605,9 @@ def test_ctrl_c_while_a_command_starts(tmp_path, moment):
 
 def test_commands_are_those_of_the_package(capsys):
     settings = (Path(fmnist.__file__).parents[1] / "settings.ini").read_text()
-    assert set(commands.COMMANDS) == set(re.findall(r"^\s+(fmnist_\w+)=fmnist\.", settings, flags=re.M))
+    assert set(commands.COMMANDS) == set(
+        re.findall(r"^\s+(fmnist_\w+)=fmnist\.", settings, flags=re.M)
+    )
     for name in commands.COMMANDS:
         with pytest.raises(SystemExit) as end:
             getattr(commands, name)(["--help"])
@@ -517,10 +621,35 @@ def cluster(tmp_path):
     "A Dask scheduler and two workers, each a process of its own; (address, [scheduler, worker, worker])."
     pytest.importorskip("distributed", reason="needs the extra fmnist[dask]")
     file = tmp_path / "scheduler.json"
-    processes = [start("-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", file, cwd=tmp_path)]
+    processes = [
+        start(
+            "-m",
+            "distributed.cli.dask_scheduler",
+            "--port",
+            "0",
+            "--no-dashboard",
+            "--scheduler-file",
+            file,
+            cwd=tmp_path,
+        )
+    ]
     until(lambda: file.exists() and file.read_text().endswith("}"), "the scheduler")
     for _ in range(2):
-        processes.append(start("-m", "distributed.cli.dask_worker", "--scheduler-file", file, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", tmp_path, cwd=tmp_path))
+        processes.append(
+            start(
+                "-m",
+                "distributed.cli.dask_worker",
+                "--scheduler-file",
+                file,
+                "--nthreads",
+                "1",
+                "--no-nanny",
+                "--no-dashboard",
+                "--local-directory",
+                tmp_path,
+                cwd=tmp_path,
+            )
+        )
     return json.loads(file.read_text())["address"], processes
 
 
@@ -543,7 +672,10 @@ def test_dask_worker_killed_in_mid_sweep(cluster, tmp_path):
         run_trials({"sweep": trials}, tmp_path / "dask", client.get_executor(pure=False))
         killer.join()
         left = len(client.nthreads())
-    print(f"killed one of two workers after {killed[0]} of {len(trials)} trials; {left} worker left; {lines(tmp_path / 'dask')} lines in the end")
+    print(
+        f"killed one of two workers after {killed[0]} of {len(trials)} trials; "
+        f"{left} worker left; {lines(tmp_path / 'dask')} lines in the end"
+    )
     assert killed[0] < len(trials) and left == 1
     assert content(tmp_path / "dask") == content(tmp_path / "local")
     assert lines(tmp_path / "dask") == len(trials)
@@ -554,10 +686,28 @@ def test_dask_without_workers(tmp_path):
     pytest.importorskip("distributed", reason="needs the extra fmnist[dask]")
     file = tmp_path / "scheduler.json"
     options = ["--scheduler-file", file]
-    start("-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard", *options, cwd=tmp_path)
+    start(
+        "-m",
+        "distributed.cli.dask_scheduler",
+        "--port",
+        "0",
+        "--no-dashboard",
+        *options,
+        cwd=tmp_path,
+    )
     until(lambda: file.exists() and file.read_text().endswith("}"), "the scheduler")
     address = json.loads(file.read_text())["address"]
-    arguments = ["initialization", "--budget", "smoke", "--seeds", "1", "--scheduler", address, "--folder", str(tmp_path / "runs")]
+    arguments = [
+        "initialization",
+        "--budget",
+        "smoke",
+        "--seeds",
+        "1",
+        "--scheduler",
+        address,
+        "--folder",
+        str(tmp_path / "runs"),
+    ]
     driver = start("-c", f"from fmnist.studies import fmnist_run; fmnist_run({arguments})")
     until(lambda: (tmp_path / "runs").exists(), "the run")
     began = time.monotonic()
@@ -585,8 +735,22 @@ def test_dask_tries_again(cluster, tmp_path, monkeypatch):
     from fmnist import studies
 
     monkeypatch.setattr(studies, "run_trials", partial(run_trials, run=fails_first))
-    studies.fmnist_run(["initialization", "--budget", "smoke", "--seeds", "1", "--scheduler", cluster[0], "--folder", str(tmp_path / "runs")])
-    assert [isinstance(record, Result) for record in read_records(tmp_path / "runs").values()] == [True] * 3
+    studies.fmnist_run(
+        [
+            "initialization",
+            "--budget",
+            "smoke",
+            "--seeds",
+            "1",
+            "--scheduler",
+            cluster[0],
+            "--folder",
+            str(tmp_path / "runs"),
+        ]
+    )
+    assert [isinstance(record, Result) for record in read_records(tmp_path / "runs").values()] == [
+        True
+    ] * 3
 
 
 def test_dask_scheduler_killed(cluster, tmp_path):
@@ -601,13 +765,23 @@ def test_dask_scheduler_killed(cluster, tmp_path):
         scheduler.kill()
         before.append(lines(tmp_path / "runs"))
 
-    with Client(address, timeout=2) as client:  # the time in which it tries to find its scheduler again
+    with Client(
+        address, timeout=2
+    ) as client:  # the time in which it tries to find its scheduler again
         client.wait_for_workers(1, timeout=120)
         killer = threading.Thread(target=kill, daemon=True)
         killer.start()
-        with pytest.raises(RuntimeError, match="scheduler does not answer any more.*goes on from there"):
+        with pytest.raises(
+            RuntimeError, match="scheduler does not answer any more.*goes on from there"
+        ):
             run_trials({"sweep": trials}, tmp_path / "runs", client.get_executor(pure=False))
         killer.join()
     assert 2 <= before[0] < len(trials)
-    assert lines(tmp_path / "runs") == len(content(tmp_path / "runs")) < len(trials)  # no trial is blamed
-    assert len(run_trials({"sweep": trials}, tmp_path / "runs", workers=2)) == lines(tmp_path / "runs") == len(trials)
+    assert (
+        lines(tmp_path / "runs") == len(content(tmp_path / "runs")) < len(trials)
+    )  # no trial is blamed
+    assert (
+        len(run_trials({"sweep": trials}, tmp_path / "runs", workers=2))
+        == lines(tmp_path / "runs")
+        == len(trials)
+    )
