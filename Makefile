@@ -6,7 +6,7 @@ CONSTRAINTS ?= .ci/constraints.txt
 bin := .venv/bin
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help venv data report test docs lab clean
+.PHONY: help venv data report test quick docs lab clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | while IFS='	' read -r target what; do printf 'make %-8s %s\n' "$$target" "$$what"; done
@@ -36,6 +36,11 @@ test: .venv/ready ## run every test: the notebooks' cells and tests/
 	$(bin)/nbdev_test --n_workers 2 --timing
 	$(bin)/python -m pytest -q -n 2 --dist loadfile tests
 
+quick: export OMP_NUM_THREADS = 1
+quick: export OPENBLAS_NUM_THREADS = 1
+quick: .venv/ready ## check and test what changed since origin/main, in two minutes
+	@$(bin)/python .ci/quick.py
+
 docs: .venv/ready ## render the site into _docs/, and README.md
 	@$(bin)/python .ci/docs.py
 
@@ -43,5 +48,5 @@ lab: .venv/ready ## open the notebooks in JupyterLab
 	cd nbs && ../$(bin)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root)
 
 clean: ## remove what was made, except results (runs/) and the downloaded data
-	rm -rf .venv _docs _proc report build dist *.egg-info .pytest_cache .hypothesis .mypy_cache
+	rm -rf .venv _docs _proc report build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find . \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

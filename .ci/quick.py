@@ -1,0 +1,66 @@
+"""Check and test what changed since origin/main, and what is not committed yet.
+
+    python .ci/quick.py    or: make quick
+
+All checks of the repository; the cells and the solutions of the notebooks that changed; the tests
+that changed, or that import what changed. Slow tests, unless they changed, are left to `make test`.
+"""
+
+import re
+import subprocess
+import sys
+
+from package import NAME, ROOT, run
+
+SLOW = ("test_resume", "test_site", "test_solutions", "test_sweeps")
+
+
+def changed():
+    "The files that are not as in the last commit that this branch shares with origin/main."
+    found = subprocess.run(
+        ["git", "merge-base", "HEAD", "origin/main"], cwd=ROOT, capture_output=True, text=True
+    )
+    base = found.stdout.strip() or "HEAD"
+    files = run("git", "diff", "--name-only", base, cwd=ROOT)
+    files += run("git", "ls-files", "--others", "--exclude-standard", cwd=ROOT)
+    return [path for path in sorted(set(files.splitlines())) if (ROOT / path).exists()]
+
+
+def concerned(files):
+    "The tests that changed, or that import a module that did."
+    names = [re.search(rf"^{NAME}/(\w+)\.py$", path) for path in files]
+    modules = "|".join(name[1] for name in names if name) or "(?!)"
+    uses = re.compile(rf"^\s*from {NAME}(?:\.| import .*\b)(?:{modules})\b", flags=re.M)
+    for path in sorted((ROOT / "tests").glob("test_*.py")):
+        name = path.relative_to(ROOT).as_posix()
+        light = path.stem not in SLOW and uses.search(path.read_text(encoding="utf-8"))
+        if name in files or light:
+            yield name
+
+
+def commands(files):
+    "What to run, as words."
+    notebooks = [path for path in files if re.match(r"nbs/[^/]*\.ipynb$", path)]
+    pytest = ["pytest", "-q", "-n", "2", "--dist", "loadfile"]
+    yield [".ci/check.py"]
+    for path in notebooks:
+        yield ["-c", "from nbdev.test import nbdev_test; nbdev_test()", "--path", path]
+    stems = " or ".join(path[4:-6] for path in notebooks)
+    if stems:
+        yield ["-m", "pytest", "-q", "tests/test_solutions.py", "-k", stems]
+    if tests := list(concerned(files)):
+        yield ["-m", *pytest, *tests]
+
+
+def main():
+    files = changed()
+    print(f"{len(files)} files changed: {' '.join(files)}", flush=True)
+    failed = 0
+    for words in commands(files):
+        print(f"--- {' '.join(words[1:] if words[0] == '-m' else words)}", flush=True)
+        failed += subprocess.run([sys.executable, *words], cwd=ROOT).returncode != 0
+    sys.exit(failed and f"{failed} of these failed")
+
+
+if __name__ == "__main__":
+    main()
