@@ -1,8 +1,10 @@
-"""Do what CONTRIBUTING.md says, command by command, with the changes that it describes; in a clone that may be changed.
+"""Do what CONTRIBUTING.md says, word for word; in a clone that may be changed.
 
-    python .ci/newcomer.py
+    python .ci/newcomer.py [SECTION ...]    all sections, or those with these words in their heading
 
-What .ci/run does as steps of its own is left out: `make lab`, `make docs`, `make test` and .ci/run itself.
+Blocks run in order: `sh` as it is, but for what .ci/run does as steps of its own; `python` becomes
+a new cell, where the line above it says (`nbs/X.ipynb`, below "HEADING"); `diff` is applied; `text`
+is what the `sh` block before it printed last. After each section the changes are committed.
 """
 
 import json
@@ -12,91 +14,64 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-ELSEWHERE = ("make ", ".ci/run")
+ELSEWHERE = "make", ".ci/run", "git clone"  # steps of .ci/run
+BLOCK = re.compile(r"([^\n]*)\n+^```(sh|python|diff|text)\n(.*?)^```$", flags=re.M | re.S)
+PLACE = re.compile(r"`(nbs/\w+\.ipynb)`, below \"([^\"]+)\"")
+GIT = "git -c user.name=newcomer -c user.email=newcomer@localhost"
 
 
-def blocks(kind):
-    "The fenced blocks of one kind."
-    return re.findall(
-        rf"^```{kind}\n(.*?)^```$",
-        (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"),
-        flags=re.M | re.S,
-    )
+def shell(lines):
+    "Run lines of the page in the environment, as one script; what it printed."
+    print(*lines, sep="\n", flush=True)
+    script = "\n".join(["source .venv/bin/activate", *lines])
+    run = subprocess.run(["bash", "-ec", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    print(run.stdout, flush=True)
+    if run.returncode:
+        sys.exit("CONTRIBUTING.md: these commands failed")
+    return run.stdout
 
 
-def edit(name, change):
-    "Change the list of a notebook's cells, as somebody does who edits it."
-    path = ROOT / "nbs" / name
+def add_cell(place, code):
+    "Put a cell below a heading, as somebody does who edits the notebook."
+    if not place:
+        sys.exit(f"CONTRIBUTING.md does not say where this belongs:\n{code}")
+    path = ROOT / place[1]
     notebook = json.loads(path.read_text(encoding="utf-8"))
-    change(notebook["cells"])
-    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    cells = notebook["cells"]
+    heading = re.compile(rf"^#+ {re.escape(place[2])}$", flags=re.M)
+    below = [n for n, cell in enumerate(cells, 1) if heading.search("".join(cell["source"]))]
+    cell = {"cell_type": "code", "execution_count": None, "id": f"{len(cells):08x}"}
+    cell |= {"metadata": {"scrolled": True}, "outputs": []}  # which `nbdev_clean` strips
+    cells.insert(below[0], cell | {"source": code.strip().splitlines(True)})
+    text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8")
 
 
-def say_it_better(cells):
-    "Another docstring, and some metadata, which `nbdev_clean` must strip."
-    cell = next(
-        cell
-        for cell in cells
-        if any(line.startswith("def confusion_matrix(") for line in cell["source"])
-    )
-    cell["source"] = [
-        re.sub(r'^    "How often .*"', '    "How often each class was taken for which."', line)
-        for line in cell["source"]
-    ]
-    cell["metadata"] = {"scrolled": True}
+def follow(section):
+    "Do what one section says."
+    printed = ""
+    for above, kind, text in BLOCK.findall(section):
+        if kind == "sh":
+            lines = [line for line in text.splitlines() if not line.startswith(ELSEWHERE)]
+            printed = shell(lines)
+        elif kind == "python":
+            add_cell(PLACE.search(above), text)
+        elif kind == "diff":
+            subprocess.run(["patch", "-p0"], cwd=ROOT, input=text, text=True, check=True)
+        elif not printed.rstrip().endswith(text.rstrip()):
+            sys.exit(f"CONTRIBUTING.md promises\n{text}but it is\n{printed}")
+    shell([f"{GIT} add -A", f"{GIT} commit -q --no-verify --allow-empty -m 'As it is'"])
 
 
-def add_study(cells):
-    "The study of the page, in a cell below its heading."
-    below = 1 + next(n for n, cell in enumerate(cells) if "## Your own study\n" in cell["source"])
-    cells.insert(
-        below,
-        {
-            "cell_type": "code",
-            "execution_count": None,
-            "id": "aa57d0e1",
-            "metadata": {},
-            "outputs": [],
-            "source": blocks("python")[0].strip().splitlines(True),
-        },
-    )
-
-
-def changed():
-    "The files that differ from the last commit, or that git does not know."
-    return subprocess.run(
-        ["git", "status", "--short"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split()[1::2]
-
-
-def expect(found, wanted):
-    "Stop if something else came out than the page says."
-    if found != wanted:
-        sys.exit(f"CONTRIBUTING.md promises {wanted}, but it is {found}")
-
-
-def main():
-    hooks, change, study, _ = (
-        [line for line in block.splitlines() if not line.startswith(ELSEWHERE)]
-        for block in blocks("sh")
-    )
-
-    def follow(lines):
-        print(*lines, sep="\n", flush=True)
-        subprocess.run(["bash", "-e", "-c", "\n".join([hooks[0], *lines])], cwd=ROOT, check=True)
-
-    follow(hooks[1:])
-    expect(changed(), [])
-    edit("02_metrics.ipynb", say_it_better)
-    follow(change)
-    expect(changed(), ["fmnist/metrics.py", "nbs/02_metrics.ipynb"])
-    edit("05d_studies.ipynb", add_study)
-    follow(study)
-    expect(
-        changed(),
-        ["fmnist/metrics.py", "fmnist/studies.py", "nbs/02_metrics.ipynb", "nbs/05d_studies.ipynb"],
-    )
+def main(*words):
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    sections = [part for part in re.split(r"^(?=##)", page, flags=re.M) if BLOCK.search(part)]
+    for section in sections:
+        heading = section.partition("\n")[0]
+        if not words or any(word in heading for word in words):
+            print(f"=== {heading}", flush=True)
+            follow(section)
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
