@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-ELSEWHERE = "make", ".ci/run", "git clone"  # steps of .ci/run
+ELSEWHERE = "make docs", "make test", ".ci/run"  # steps of .ci/run
 BLOCK = re.compile(r"([^\n]*)\n+^```(sh|python|diff|text)\n(.*?)^```$", flags=re.M | re.S)
 PLACE = re.compile(r"`(nbs/\w+\.ipynb)`, below \"([^\"]+)\"")
 GIT = "git -c user.name=newcomer -c user.email=newcomer@localhost"
