@@ -9,8 +9,18 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["check", "check_choice", "is_whole", "is_number", "plain", "as_array", "whole_number",
-           "TrainingDiverged", "CheckpointError", "check_same_settings"]
+__all__ = [
+    "check",
+    "check_choice",
+    "is_whole",
+    "is_number",
+    "plain",
+    "as_array",
+    "whole_number",
+    "TrainingDiverged",
+    "CheckpointError",
+    "check_same_settings",
+]
 
 
 def check(
@@ -76,6 +86,7 @@ def whole_number(
     most: int = 2**31 - 1,  # The largest
 ):  # Function from a word of the command line to a number
     "Type of a command's argument that counts something, or that is a seed."
+
     def number(text):
         if not text.isdecimal() or len(text) < 20 and int(text) < least:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
@@ -88,6 +99,7 @@ def whole_number(
 
 class TrainingDiverged(FloatingPointError):
     "The loss became NaN or infinite; `history` has the epochs before, and the network is as it was after them."
+
     history: Any = None  # A `History`, or a list of one for each network
 
 
@@ -102,7 +114,12 @@ def check_same_settings(
     remedy: str,  # What to do, a sentence
 ):
     "Raise a `CheckpointError` that names every setting which differs."
-    different = [f"{name} is {theirs.get(name)!r} there, {value!r} here"
-                 for name, value in mine.items() if theirs.get(name) != value]
+    different = [
+        f"{name} is {theirs.get(name)!r} there, {value!r} here"
+        for name, value in mine.items()
+        if theirs.get(name) != value
+    ]
     if different:
-        raise CheckpointError(f"{path} was made with other settings: {'; '.join(different)}. {remedy}")
+        raise CheckpointError(
+            f"{path} was made with other settings: {'; '.join(different)}. {remedy}"
+        )

@@ -19,9 +19,11 @@ __all__ = ["import_path", "named", "load_module", "code_digest"]
 _STARTED = time.time()
 _loaded: dict = {}  # Name of each module that `load_module` gave -> digest of the file that it was made from
 
-_IN_A_CELL = ("{name} is defined in a notebook's cell or in an interactive session, and a worker process cannot import "
-              "that: write it to a file (in a notebook, begin its cell with %%writefile nets.py) "
-              'and give its import path, "nets:{name}"')
+_IN_A_CELL = (
+    "{name} is defined in a notebook's cell or in an interactive session, and a worker process cannot import "
+    "that: write it to a file (in a notebook, begin its cell with %%writefile nets.py) "
+    'and give its import path, "nets:{name}"'
+)
 
 
 def import_path(
@@ -41,14 +43,25 @@ def named(
 ):  # The function or class of that name
     "What a path names: a module beside the script or notebook, in the working directory, or installed."
     module_name, _, name = path.partition(":")
-    check(bool(module_name and name), "the import path", path, 'the form "module:name", such as "nets:small"')
+    check(
+        bool(module_name and name),
+        "the import path",
+        path,
+        'the form "module:name", such as "nets:small"',
+    )
     if module_name == "__main__":
         raise ValueError(_IN_A_CELL.format(name=name))
     thing = load_module(module_name)
     for part in name.split("."):
         if not hasattr(thing, part):
-            public = [each for each in dir(thing) if callable(getattr(thing, each)) and not each.startswith("_")]
-            raise ValueError(f"{module_name} has no {part!r}; it has {', '.join(public) or 'nothing to call'}")
+            public = [
+                each
+                for each in dir(thing)
+                if callable(getattr(thing, each)) and not each.startswith("_")
+            ]
+            raise ValueError(
+                f"{module_name} has no {part!r}; it has {', '.join(public) or 'nothing to call'}"
+            )
         thing = getattr(thing, part)
     return thing
 
@@ -66,11 +79,17 @@ def load_module(
     except ModuleNotFoundError as error:
         if error.name and not name.startswith(error.name):
             raise  # something that this module needs
-        raise ValueError(f"there is no module {name!r} in {os.getcwd()}, beside the script, or installed") from None
+        raise ValueError(
+            f"there is no module {name!r} in {os.getcwd()}, beside the script, or installed"
+        ) from None
     file = getattr(module, "__file__", None)
     if file and not _is_installed(file):
         digest = _file_digest(file)
-        is_old = _loaded[name] != digest if name in _loaded else known and os.path.getmtime(file) > _STARTED
+        is_old = (
+            _loaded[name] != digest
+            if name in _loaded
+            else known and os.path.getmtime(file) > _STARTED
+        )
         module = importlib.reload(module) if is_old else module
         _loaded[name] = digest
     return module
@@ -78,7 +97,9 @@ def load_module(
 
 def code_digest(
     path: str,  # "module:name", or a module's name
-) -> str | None:  # 12 hexadecimal digits, or the version of an installed package; None for this package
+) -> (
+    str | None
+):  # 12 hexadecimal digits, or the version of an installed package; None for this package
     "What the module's code is: of one's own file a digest of its source, whatever it imports."
     name = path.partition(":")[0]
     top = name.partition(".")[0]

@@ -23,15 +23,30 @@ _INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2", "asimd")
 
 
 @functools.cache
-def commit() -> str | None:  # Such as "5d1d97a0c1de", with "-dirty" if files were changed; None if nothing is known
+def commit() -> (
+    str | None
+):  # Such as "5d1d97a0c1de", with "-dirty" if files were changed; None if nothing is known
     "The git commit of this package: of the checkout that it is imported from, or what pip wrote down."
     top = Path(str(files("fmnist"))).parent
     if (top / ".git").exists():  # else a repository around it, if there is one, is somebody else's
-        describe = ["git", "-C", str(top), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+        describe = [
+            "git",
+            "-C",
+            str(top),
+            "describe",
+            "--always",
+            "--dirty",
+            "--abbrev=12",
+            "--exclude=*",
+        ]
         with suppress(OSError, subprocess.SubprocessError):
-            return subprocess.run(describe, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+            return subprocess.run(
+                describe, capture_output=True, text=True, check=True, timeout=20
+            ).stdout.strip()
     try:
-        return json.loads(distribution("fmnist").read_text("direct_url.json") or "{}")["vcs_info"]["commit_id"][:12]
+        return json.loads(distribution("fmnist").read_text("direct_url.json") or "{}")["vcs_info"][
+            "commit_id"
+        ][:12]
     except (PackageNotFoundError, KeyError, ValueError):
         return None
 

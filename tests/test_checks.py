@@ -1,8 +1,17 @@
 "What fmnist.checks promises."
+
 import numpy as np
 import pytest
 
-from fmnist.checks import CheckpointError, check, check_choice, check_same_settings, is_number, is_whole, plain
+from fmnist.checks import (
+    CheckpointError,
+    check,
+    check_choice,
+    check_same_settings,
+    is_number,
+    is_whole,
+    plain,
+)
 
 
 def test_check_names_argument_value_and_remedy():
@@ -22,12 +31,16 @@ def test_numbers(value, whole, number):
 
 
 def test_plain_settings_are_what_json_gives_back():
-    settings = plain({"rate": np.float64(0.1), "layers": (np.int64(3), 4), "scaling": np.array([0.5, 1])})
+    settings = plain(
+        {"rate": np.float64(0.1), "layers": (np.int64(3), 4), "scaling": np.array([0.5, 1])}
+    )
     assert settings == {"rate": 0.1, "layers": [3, 4], "scaling": [0.5, 1.0]}
     assert [type(value) for value in (settings["rate"], *settings["layers"])] == [float, int, int]
 
 
 def test_a_checkpoint_of_other_settings_is_refused():
     check_same_settings("a.npz", {"seed": 1, "more": 2}, {"seed": 1}, "Name another.")
-    with pytest.raises(CheckpointError, match="a.npz was made with other settings: seed is 1 there, 2 here. Name"):
+    with pytest.raises(
+        CheckpointError, match="a.npz was made with other settings: seed is 1 there, 2 here. Name"
+    ):
         check_same_settings("a.npz", {"seed": 1}, {"seed": 2}, "Name another.")

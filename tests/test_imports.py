@@ -1,4 +1,5 @@
 "What fmnist.imports promises: one's own code is found, is what its file says, and has a digest."
+
 import sys
 import time
 

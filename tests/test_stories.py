@@ -1,7 +1,7 @@
-"""The five stories of the notebook on studies, each as a script in an empty folder, at most fifteen lines long.
+"""The five stories of the notebook on studies, each as a script in an empty folder.
 
-A story is what stands below a heading of the section "Your own study": its `%%writefile` cells become files, its other cells
-a script without a guard. What a reader gets from a wheel in an empty folder is tried by .ci/package.py.
+A story is what stands below a heading of the section "Your own study": its `%%writefile` cells
+become files, its other cells a script without a guard, at most fifteen lines.
 """
 
 import json
@@ -23,8 +23,14 @@ def stories():
     found, name = {}, None
     for cell in cells:
         source = "".join(cell["source"])
-        for heading in re.findall(r"^(##+ .*)", source, flags=re.M) if cell["cell_type"] == "markdown" else []:
-            name = heading.removeprefix("### ") if heading.startswith("### ") and (found or "network" in heading) else None
+        for heading in (
+            re.findall(r"^(##+ .*)", source, flags=re.M) if cell["cell_type"] == "markdown" else []
+        ):
+            name = (
+                heading.removeprefix("### ")
+                if heading.startswith("### ") and (found or "network" in heading)
+                else None
+            )
         if name and cell["cell_type"] == "code" and not source.startswith("#| hide"):
             found.setdefault(name, []).append(source)
     return found
@@ -42,22 +48,32 @@ def script_of(cells, folder):
         magic = re.match(r"%%writefile( -a)? (\S+)\n", cell)
         if magic:
             with open(folder / magic[2], "a" if magic[1] else "w", encoding="utf-8") as file:
-                file.write(cell[magic.end():])
+                file.write(cell[magic.end() :])
         else:
             lines += [line for line in cell.splitlines() if line.strip() and not is_lesson(line)]
-    return [line.replace("seeds=6", "seeds=1").replace("seeds=8", "seeds=1") for line in lines]  # as many as it takes
+    return [
+        line.replace("seeds=6", "seeds=1").replace("seeds=8", "seeds=1") for line in lines
+    ]  # as many as it takes
 
 
 def run(folder, *command):
     "Run Python in the folder; what it printed."
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, *command], cwd=folder, capture_output=True, text=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, *command], cwd=folder, capture_output=True, text=True, env=environment
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def test_there_are_five_stories():
-    assert list(stories()) == ["A network", "A loss", "Options of the modern MLP", "Other data", "Two machines"]
+    assert list(stories()) == [
+        "A network",
+        "A loss",
+        "Options of the modern MLP",
+        "Other data",
+        "Two machines",
+    ]
 
 
 @pytest.mark.parametrize("name", ["A network", "Options of the modern MLP", "Other data"])
@@ -71,8 +87,12 @@ def test_stories_that_build_on_another_one(tmp_path):
     parts = stories()
     for first, second in (("A network", "A loss"), ("Other data", "Two machines")):
         script = script_of(parts[first], tmp_path)
-        script = [line for line in script if "run(" not in line] + script_of(parts[second], tmp_path)
-        (tmp_path / "story.py").write_text("\n".join(script).replace("print(found.table())", ""), encoding="utf-8")
+        script = [line for line in script if "run(" not in line] + script_of(
+            parts[second], tmp_path
+        )
+        (tmp_path / "story.py").write_text(
+            "\n".join(script).replace("print(found.table())", ""), encoding="utf-8"
+        )
         assert "seeds  failed  test accuracy" in run(tmp_path, "story.py")
 
 
@@ -81,8 +101,17 @@ def test_stories_are_short(tmp_path):
         folder = tmp_path / name.replace(" ", "_")
         folder.mkdir()
         script = script_of(cells, folder)
-        files = [line for path in folder.iterdir() for line in path.read_text().splitlines() if line.strip()]
-        assert len(script) + len(files) <= MOST_LINES + 5 * (name == "A network"), (name, len(script), len(files))
+        files = [
+            line
+            for path in folder.iterdir()
+            for line in path.read_text().splitlines()
+            if line.strip()
+        ]
+        assert len(script) + len(files) <= MOST_LINES + 5 * (name == "A network"), (
+            name,
+            len(script),
+            len(files),
+        )
 
 
 STUDY = """
@@ -97,10 +126,27 @@ study = Study("own", "Is a hidden layer needed?", small, (("hidden", "linear"),)
 def test_a_study_in_a_file_from_the_command_line(tmp_path):
     (tmp_path / "mine.py").write_text(STUDY)
     command = "import sys; from fmnist.studies import fmnist_{0}; fmnist_{0}(sys.argv[1:])"
-    said = run(tmp_path, "-c", command.format("run"), "mine.py:study", "--budget", "full", "--seeds", "2")
+    said = run(
+        tmp_path, "-c", command.format("run"), "mine.py:study", "--budget", "full", "--seeds", "2"
+    )
     assert "4 trials done, 0 failed" in said
-    table = run(tmp_path, "-c", command.format("results") + "; assert 'torch' not in sys.modules",
-                "mine.py:study", "--budget", "full")
+    table = run(
+        tmp_path,
+        "-c",
+        command.format("results") + "; assert 'torch' not in sys.modules",
+        "mine.py:study",
+        "--budget",
+        "full",
+    )
     assert "hidden against linear" in table
-    assert "0 of 4 trials are missing" in run(tmp_path, "-c", command.format("run"), "mine:study", "--budget", "full",
-                                              "--seeds", "2", "--dry-run")
+    assert "0 of 4 trials are missing" in run(
+        tmp_path,
+        "-c",
+        command.format("run"),
+        "mine:study",
+        "--budget",
+        "full",
+        "--seeds",
+        "2",
+        "--dry-run",
+    )

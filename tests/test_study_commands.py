@@ -1,0 +1,82 @@
+"What fmnist_run and fmnist_results promise to who types them."
+
+from types import SimpleNamespace
+
+import pytest
+
+from fmnist.studies import MLP_STUDIES, STUDIES, Study, fmnist_results, fmnist_run, mlp_arm
+from fmnist.study_commands import dry_run, find_studies, power_line
+from fmnist.trials import Trial, data_name
+
+
+@pytest.fixture
+def folder(tmp_path):
+    "Results of one short study, with a seed for each arm."
+    fmnist_run(["initialization", "--budget", "smoke", "--seeds", "1", "--folder", str(tmp_path)])
+    return tmp_path
+
+
+def test_what_one_study_has_run_another_does_not_run_again(folder, capsys):
+    words = ["initialization", "activation", "--budget", "smoke", "--seeds", "1", "--folder", str(folder)]
+    fmnist_run(words)
+    lines = [len((folder / f"{name}.jsonl").read_text().splitlines()) for name in ("initialization", "activation")]
+    assert lines == [3, 3]  # gelu is the baseline, which was there
+    assert "6 trials done, 0 failed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words, said", [
+    (["initialization"], "has no results of initialization at --budget quick"),
+    (["initialization", "--budget", "smoke", "--seed", "99"], "with the seeds asked for (99)"),
+    (["dropout", "--published"], "no published results of dropout at --budget quick: try --budget full"),
+    (["hidden_layers", "--published", "--budget", "full", "--seed", "999"], "no published results of hidden_layers"),
+])  # fmt: skip
+def test_no_result_is_said_with_the_remedy(folder, words, said):
+    with pytest.raises(SystemExit) as stopped:
+        fmnist_results([*words, "--folder", str(folder)])
+    assert said in str(stopped.value)
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(SystemExit, match="there is no folder"):
+        fmnist_results(["--folder", str(tmp_path / "nowhere")])
+
+
+@pytest.mark.parametrize("words, said", [
+    (["nonsense"], "a study is 'nonsense', expected one of dropout"),
+    (["nowhere.py:study"], "the file of a study is 'nowhere.py'"),
+    (["report", "--budget", "huge"], "invalid choice: 'huge'"),
+    (["report", "--seeds", "0"], "not a whole number of at least 1"),
+    (["report", "--workers", "-1"], "--workers"),
+    (["report", "--seed", "1", "--seeds", "2"], "give one of the two"),
+    (["report", "--workers", "2", "--scheduler", "tcp://nowhere:1"], "are those that it has"),
+])  # fmt: skip
+def test_misspelt_words_are_refused_in_a_sentence(capsys, words, said):
+    with pytest.raises(SystemExit):
+        fmnist_run(words)
+    assert said in capsys.readouterr().err
+
+
+def test_a_dry_run_runs_nothing_and_knows_what_it_cannot_estimate(tmp_path, capsys):
+    mistaken = Trial("mlp", {"layers": "three"}, 1, data=data_name("sample"))
+    args = SimpleNamespace(folder=tmp_path, workers=1, studies=[])
+    dry_run({"mistaken": [mistaken]}, args)
+    said = capsys.readouterr().out
+    assert "unknown\n1 of 1 trials are missing" in said and "without the 1 whose short training failed" in said
+    assert not list(tmp_path.glob("*.jsonl"))
+
+
+def test_more_seeds_show_smaller_differences():
+    words = power_line(STUDIES["dropout"], 20).split(": ", 1)[1]
+    points = [float(part.split(": ")[1].split()[0].rstrip(".")) for part in words.rstrip(".").split("; ")]
+    assert points == sorted(points, reverse=True) and points[0] < 5, words
+
+
+def test_names_of_studies_groups_and_files(tmp_path):
+    assert find_studies("mlp") == MLP_STUDIES
+    (tmp_path / "own_study_file.py").write_text(
+        "from fmnist.studies import Study, mlp_arm\nstudy = Study('own', '?', {'a': mlp_arm()})\nnumber = 3\n"
+    )
+    [study] = find_studies(f"{tmp_path}/own_study_file.py:study")
+    assert study == Study("own", "?", {"a": mlp_arm()})
+    with pytest.raises(ValueError, match="own_study_file.py:number is 'int', expected a `Study`"):
+        find_studies(f"{tmp_path}/own_study_file.py:number")
