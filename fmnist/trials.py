@@ -35,10 +35,10 @@ def data_name(
     digests = " ".join(digest for _, digest in FILES.values()) # known without reading them
     return f"full-{hashlib.sha256(digests.encode()).hexdigest()[:8]}"
 
-# %% ../nbs/05_trials.ipynb #c1ed3935
+# %% ../nbs/05_trials.ipynb #d7c8f173
 @cache
 def open_data(
-    source:str # "full", "sample", a folder of IDX files, or "module:function", which returns an `ImageData`
+    source:str # "full", "sample", a folder of IDX files, or "module:function", which returns them
 ): # `ImageData`
     "The data that a study is about, read once in each process."
     if source == "full": return fashion_mnist()
@@ -47,7 +47,7 @@ def open_data(
     return ImageData.from_idx(source)
 
 def load_data(
-    name:str, # What `data_name` gives, or another name with the digest of the content behind a hyphen
+    name:str, # What `data_name` gives, or another name, a hyphen, and the digest of the content
     source:str|None=None # Where to find data of one's own, as `open_data` takes it
 ): # `ImageData`
     "The data set of that name; a `ValueError` if its content is another one."
@@ -56,7 +56,7 @@ def load_data(
     check(name == known, "the data set", name, f"{known}, which is what {source or 'this package'} has")
     return data
 
-# %% ../nbs/05_trials.ipynb #c93a6531
+# %% ../nbs/05_trials.ipynb #b66da18f
 _DEFAULT_DATA = data_name("full")
 
 @dataclass(frozen=True)
@@ -65,12 +65,12 @@ class Trial:
     model: str # A key of `LEARNERS`, or the import path of one's own, "module:builder"
     settings: dict # All arguments of the model that matter, defaults too, without the seed
     epochs: int # How long to train, at least 1
-    training: dict = field(default_factory=dict) # What `fmnist.training.recipe` gives, for torch networks
+    training: dict = field(default_factory=dict) # What `fmnist.training.recipe` gives
     batch_size: int = 64 # Images in a training batch
     images: int|None = None # Only so many of the training images, the first ones; None is all
     seed: int = 0 # Decides split, order, initialization and dropout
     data: str = _DEFAULT_DATA # Name and digest, as `data_name` gives them
-    valid_fraction: float|None = None # Share of the training images for validation; None is 0.2, 0 is no validation
+    valid_fraction: float|None = None # Share of the training images to validate with; None is 0.2
     code: dict|None = None # Name of each module outside the package -> digest of its source
     source: str|None = None # Where data of one's own are found; not part of the digest
 
@@ -100,7 +100,7 @@ def _json_like(name, value):
         raise ValueError(f"{name} is {value!r}, expected numbers, strings, lists and dictionaries: "
                          'a function or class is given by its import path, "module:name"') from None
 
-# %% ../nbs/05_trials.ipynb #cebf6624
+# %% ../nbs/05_trials.ipynb #7ce41e0d
 class Learner(Protocol):
     "Whatever a trial can train."
     library: str # "numpy" or "torch": how the runner shares out workers, threads and devices
@@ -122,7 +122,7 @@ class Learner(Protocol):
         train:Batches, # To learn from
         valid:Batches|None, # To watch, and perhaps to choose the epoch by
         epochs:int, # How often through `train`
-        state:Path # Where to keep what a killed run goes on from: this path with a suffix of one's own
+        state:Path # Where to keep what a killed run goes on from; the suffix is the learner's
     ) -> History: # An entry for each epoch
         "Train the network."
 
@@ -134,12 +134,13 @@ class Learner(Protocol):
     def count_parameters(self) -> int: # At least 0
         "How many numbers were learned."
 
-# %% ../nbs/05_trials.ipynb #4e92eba9
+# %% ../nbs/05_trials.ipynb #a936a5e5
 class _Chance:
     "Random probabilities, whatever the image."
     library, tested, precision = "numpy", "last", "float64"
 
-    def __init__(self, trial, data, precision=None): self.trial, self.classes = trial, len(data.classes)
+    def __init__(self, trial, data, precision=None):
+        self.trial, self.classes = trial, len(data.classes)
 
     def batches(self, data): return split_batches(mlp_batches, self.trial, data)
 
@@ -204,7 +205,7 @@ def _fit_again(path, fit):
         path.unlink(missing_ok=True)
         return fit()
 
-# %% ../nbs/05_trials.ipynb #0116d8f1
+# %% ../nbs/05_trials.ipynb #e909e117
 class _Torch:
     "A network of PyTorch, from the import path of a function or class that makes it."
     library, tested = "torch", "best"
@@ -227,8 +228,9 @@ class _Torch:
         from fmnist import training
         path = state.with_suffix(".pth")
         path.parent.mkdir(parents=True, exist_ok=True)
-        recipe = self.trial.training | dict(dtype=self.precision, path=path, device=self.device)
-        def fit(): return training.fit(self.model, train, valid, epochs, seed=self.trial.seed, resume=True, **recipe)
+        how = self.trial.training | dict(dtype=self.precision, path=path, device=self.device,
+                                         seed=self.trial.seed, resume=True)
+        def fit(): return training.fit(self.model, train, valid, epochs, **how)
         with _one_at_a_time: return _fit_again(training.checkpoint_path(path), fit)
 
     def predict_proba(self, batches):
@@ -236,7 +238,8 @@ class _Torch:
         views = self.trial.training.get("test_views")
         return training.predict_proba(self.model, batches, dtype=self.precision, test_views=views)
 
-    def count_parameters(self): return sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+    def count_parameters(self):
+        return sum(p.numel() for p in self.model.parameters() if p.requires_grad)
 
 _one_at_a_time = threading.Lock()
 
@@ -275,15 +278,15 @@ def build_network(
         if name in inspect.signature(builder).parameters: arguments.setdefault(name, trial.seed)
     return builder(**arguments)
 
-# %% ../nbs/05_trials.ipynb #a64f8ac4
+# %% ../nbs/05_trials.ipynb #275d5f5c
 class _Estimator:
     "A classifier in the manner of scikit-learn."
     library, tested, precision = "numpy", "last", "float64"
 
     def __init__(self, trial, data, precision=None):
         self.trial, self.classes, self.model = trial, len(data.classes), build_network(trial)
-        check(hasattr(self.model, "predict_proba"), trial.model, "without predict_proba", "a classifier that has it: "
-              "CalibratedClassifierCV gives it to those that have not")
+        check(hasattr(self.model, "predict_proba"), trial.model, "without predict_proba",
+              "a classifier that has it: CalibratedClassifierCV gives it to those that have not")
 
     def batches(self, data): return split_batches(mlp_batches, self.trial, data)
 
@@ -298,47 +301,52 @@ class _Estimator:
         return probabilities
 
     def count_parameters(self):
-        fitted = [value for name, value in vars(self.model).items() if name.rstrip("_") in ("coef", "intercept", "coefs", "intercepts")]
-        return sum(np.size(part) for value in fitted for part in (value if isinstance(value, list) else [value]))
+        names = ("coef_", "intercept_", "coefs_", "intercepts_") # of linear models and networks
+        fitted = [getattr(self.model, name) for name in names if hasattr(self.model, name)]
+        return sum(np.size(part) for value in fitted for part in value)
 
-# %% ../nbs/05_trials.ipynb #87e348b8
-LEARNERS:dict = {"mlp": _MLP, "modern_mlp": _ModernMLP, "cnn": _CNN, "hybrid": _Hybrid, "chance": _Chance}
+# %% ../nbs/05_trials.ipynb #2054f33a
+LEARNERS:dict = {"mlp": _MLP, "modern_mlp": _ModernMLP, "cnn": _CNN, "hybrid": _Hybrid,
+                 "chance": _Chance}
 
 def learner_of(
     model:str # `Trial.model`
 ): # A class that is a `Learner`
     "What trains this kind of model."
     if model in LEARNERS: return LEARNERS[model]
-    names = f"one of {', '.join(map(repr, LEARNERS))}, or the import path of your own, 'module:function'"
-    check(":" in model, "model", model, names)
+    names = ", ".join(map(repr, LEARNERS))
+    check(":" in model, "model", model, f"one of {names}, or the import path of your own, 'module:function'")
     builder = named(model)
     if isinstance(builder, type) and hasattr(builder, "fit"):
-        return builder if hasattr(builder, "library") else _Estimator # a learner of somebody's own is one already
+        return builder if hasattr(builder, "library") else _Estimator # the former is a learner already
     return _Torch
 
-# %% ../nbs/05_trials.ipynb #00384a2f
+# %% ../nbs/05_trials.ipynb #a7bd184e
 def setting_names(
     model:str # `Trial.model`
 ) -> dict: # Name of each setting -> its `inspect.Parameter`; empty for a model that takes none
-    "What the model can be told, besides the seed: the arguments of what makes it, and of the classes that it extends."
+    "What the model can be told, besides the seed: the arguments of its function, or class and bases."
     learner = learner_of(model)
     builder = named(getattr(learner, "network", model)) if learner is not _Chance else None
     functions = [builder]
     if isinstance(builder, type):
-        functions = [vars(each)["__init__"] for each in reversed(builder.__mro__[:-1]) if "__init__" in vars(each)]
+        classes = reversed(builder.__mro__[:-1])
+        functions = [vars(each)["__init__"] for each in classes if "__init__" in vars(each)]
     found:dict = {}
     for function in filter(None, functions): found |= inspect.signature(function).parameters
     variable = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
     own = ("self", "seed", "input_size", "random_state")
-    return {name: each for name, each in found.items() if name not in own and each.kind not in variable}
+    return {name: each for name, each in found.items()
+            if name not in own and each.kind not in variable}
 
 def check_settings(
     model:str, # `Trial.model`
     settings:dict # Of an arm
 ):
-    "A `ValueError` if the model does not take a setting, or lacks one; it names those that there are."
+    "A `ValueError` if the model does not take a setting, or lacks one; it names those there are."
     known = setting_names(model)
-    for name in settings: check(name in known, f"a setting of {model}", name, f"one of {', '.join(known) or 'none'}")
+    allowed = f"one of {', '.join(known) or 'none'}"
+    for name in settings: check(name in known, f"a setting of {model}", name, allowed)
     for name, parameter in known.items():
         is_there = name in settings or parameter.default is not inspect.Parameter.empty
         check(is_there, f"the settings of {model}", list(settings), f"also {name}, which has no default")
@@ -357,27 +365,29 @@ def unpack_labels(
     "The labels that were packed."
     return np.frombuffer(bz2.decompress(base64.b64decode(text)), "<u2").astype(np.int64)
 
-# %% ../nbs/05_trials.ipynb #6b9f9dc7
+# %% ../nbs/05_trials.ipynb #7cb4315a
 def shorten(
     value # A number, a string, a list, a tuple or a dictionary of those
 ): # The same
     "The value with all floats in it rounded to seven digits."
     if isinstance(value, float): return float(f"{value:.7g}")
     if isinstance(value, (list, tuple)): return [shorten(item) for item in value]
-    return {name: shorten(item) for name, item in value.items()} if isinstance(value, dict) else value
+    if isinstance(value, dict): return {name: shorten(item) for name, item in value.items()}
+    return value
 
 def _columns(history):
     names = [each.name for each in fields(Epoch) if each.name != "epoch"]
     return {name: [getattr(epoch, name) for epoch in history.epochs] for name in names}
 
-def _known(cls, record): return {each.name: record[each.name] for each in fields(cls) if each.name in record}
+def _known(cls, record):
+    return {each.name: record[each.name] for each in fields(cls) if each.name in record}
 
 def _epochs(columns):
     columns = _known(Epoch, columns)
-    rows = zip(*columns.values(), strict=True)
-    return History(tuple(Epoch(number, **dict(zip(columns, row, strict=True))) for number, row in enumerate(rows, 1)))
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return History(tuple(Epoch(number, **row) for number, row in enumerate(rows, 1)))
 
-# %% ../nbs/05_trials.ipynb #f4c24658
+# %% ../nbs/05_trials.ipynb #511fa6af
 @dataclass(frozen=True)
 class Result:
     "What came out of a trial."
@@ -387,36 +397,40 @@ class Result:
     mistakes: tuple # Of `Mistake`: the test images that the model was most wrongly certain of
     parameters: int # How many numbers the model learned
     precision: str # What the matrix products were computed in, such as "float32"
-    seconds: float # Wall time of the trial, without loading the data; of all epochs at least, if it was resumed
+    seconds: float # Wall time without loading the data; of all epochs at least, if it was resumed
     machine: dict # What `describe_machine` said before the training
     finished: str # When, UTC, ISO 8601
-    valid: float|None = None # Accuracy (0 to 1) of the tested model on the validation images; older lines lack it
-    predictions: str|None = None # Class of each test image, as `pack_labels` gives it; older lines lack it
+    valid: float|None = None # Accuracy (0 to 1) of the tested model on the validation images
+    predictions: str|None = None # Class of each test image, as `pack_labels` gives it
 
     @property
     def valid_accuracy(self):
         "Validation accuracy (0 to 1) of the model that was tested: what choices are made by."
-        if self.valid is not None or not self.history.epochs: return math.nan if self.valid is None else self.valid
-        is_last = LEARNERS[self.trial.model].tested == "last" # only lines of the package's first models lack it
-        return (self.history.epochs[-1] if is_last else self.history.best).valid_accuracy
+        if self.valid is not None: return self.valid
+        learner = LEARNERS.get(self.trial.model) # lines of the package's first models lack it
+        if not learner or not self.history.epochs: return math.nan
+        tested = self.history.epochs[-1] if learner.tested == "last" else self.history.best
+        return tested.valid_accuracy
 
     def to_dict(self) -> dict: # Ready for JSON, its floats rounded to seven digits
-        "The fields as a dictionary; the digest of the trial comes first, for whoever reads the file."
-        content = {**asdict(self), "history": _columns(self.history), "scores": self.scores.to_dict()}
+        "The fields that are known; the digest of the trial comes first, for whoever reads the file."
+        content = asdict(self) | dict(history=_columns(self.history), scores=self.scores.to_dict())
         present = {name: value for name, value in shorten(content).items() if value is not None}
         return {"digest": self.trial.digest, **present, "trial": self.trial.to_dict()}
 
     @classmethod
     def from_dict(cls,
-        record:dict # What `to_dict` gave, perhaps through JSON, perhaps by a newer version with more fields
+        record:dict # What `to_dict` gave, perhaps through JSON, perhaps with more fields
     ): # `Result`
         "The result that `to_dict` came from."
-        parts = dict(trial=Trial(**_known(Trial, record["trial"])), history=_epochs(record["history"]),
+        width = len(Mistake._fields)
+        parts = dict(trial=Trial(**_known(Trial, record["trial"])),
+                     history=_epochs(record["history"]),
                      scores=Scores.from_dict(_known(Scores, record["scores"])),
-                     mistakes=tuple(Mistake(*each[:len(Mistake._fields)]) for each in record["mistakes"]))
+                     mistakes=tuple(Mistake(*each[:width]) for each in record["mistakes"]))
         return cls(**_known(cls, record) | parts)
 
-# %% ../nbs/05_trials.ipynb #c5d885aa
+# %% ../nbs/05_trials.ipynb #1319e6c5
 @dataclass(frozen=True)
 class Failure:
     "Why a trial has no result."
@@ -429,7 +443,7 @@ class Failure:
     history: History = History() # The epochs before the loss diverged
 
     def to_dict(self) -> dict: # Ready for JSON
-        "The fields as a dictionary, without a history that has no epochs; the digest of the trial comes first."
+        "The fields, without a history that has no epochs; the digest of the trial comes first."
         content = shorten({**asdict(self), "history": _columns(self.history)})
         if not self.history.epochs: del content["history"]
         return {"digest": self.trial.digest, **content, "trial": self.trial.to_dict()}
@@ -439,7 +453,8 @@ class Failure:
         record:dict # What `to_dict` gave, perhaps through JSON
     ): # `Failure`
         "The failure that `to_dict` came from."
-        parts = dict(trial=Trial(**_known(Trial, record["trial"])), history=_epochs(record.get("history", {})))
+        parts = dict(trial=Trial(**_known(Trial, record["trial"])),
+                     history=_epochs(record.get("history", {})))
         return cls(**_known(cls, record) | parts)
 
 # %% ../nbs/05_trials.ipynb #8714b70f
@@ -453,7 +468,7 @@ def now() -> str: # Such as "2026-11-27T21:55:40+00:00"
     "The time, UTC, in seconds."
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
-# %% ../nbs/05_trials.ipynb #4d8f72f1
+# %% ../nbs/05_trials.ipynb #dca74fb3
 def checkpoint_path(
     folder, # Where the results are kept
     trial:Trial # Any
@@ -464,7 +479,7 @@ def checkpoint_path(
 def check_code(
     trial:Trial # Perhaps with `code`
 ):
-    "A `ValueError` if a module outside the package is no longer what it was when the trial was written down."
+    "A `ValueError` if a module outside the package is no longer what the trial says that it is."
     for module, digest in (trial.code or {}).items():
         current = code_digest(module)
         check(current == digest, f"the code of {module}", current,
@@ -472,35 +487,40 @@ def check_code(
 
 def _machine(trial):
     "What `describe_machine` says of this process when it runs the trial."
-    if learner_of(trial.model).library == "numpy": return describe_machine(trial.settings.get("device") or "cpu")
+    if learner_of(trial.model).library == "numpy":
+        return describe_machine(trial.settings.get("device") or "cpu")
     import torch
     from fmnist import training
     return describe_machine(training.default_device(), torch.get_num_threads())
 
-# %% ../nbs/05_trials.ipynb #08826707
+# %% ../nbs/05_trials.ipynb #a5785ec4
 def run_trial(
     trial:Trial, # What to run
     folder="runs", # Where its state is kept meanwhile
-    precision:str|None=None # What the study has fixed, such as "bfloat16"; None leaves it to the learner
+    precision:str|None=None # What the study has fixed; None leaves it to the learner
 ) -> Result: # Everything worth keeping
     "Train on the training images, choose by the validation images, and read the test set once."
     check_settings(trial.model, trial.settings)
     check_code(trial)
-    data = load_data(trial.data, trial.source)
-    fewer = replace(data, train_images=data.train_images[:trial.images], train_labels=data.train_labels[:trial.images])
-    machine, started = _machine(trial), time.perf_counter() # with the commit, which may change while it trains
-    learner = learner_of(trial.model)(trial, fewer, precision)
-    train, valid, test = learner.batches(fewer)
+    data = _first_images(load_data(trial.data, trial.source), trial.images)
+    machine, started = _machine(trial), time.perf_counter() # the commit may change while it trains
+    learner = learner_of(trial.model)(trial, data, precision)
+    train, valid, test = learner.batches(data)
     history = learner.fit(train, valid, trial.epochs, checkpoint_path(folder, trial))
     watched = _accuracy(learner, valid, history) if valid else None
-    probabilities = _finite_probabilities(learner, test, history)
-    scores, mistakes = Scores.from_probabilities(data.test_labels, probabilities), find_mistakes(data.test_labels, probabilities)
-    result = Result(trial, history, scores, mistakes, learner.count_parameters(), learner.precision,
-                    max(time.perf_counter() - started, history.seconds), machine, now(), watched,
-                    pack_labels(probabilities.argmax(axis=1)))
+    p = _finite_probabilities(learner, test, history)
+    seconds = max(time.perf_counter() - started, history.seconds)
+    result = Result(trial, history, Scores.from_probabilities(data.test_labels, p),
+                    find_mistakes(data.test_labels, p), learner.count_parameters(), learner.precision,
+                    seconds, machine, now(), watched, pack_labels(p.argmax(axis=1)))
     return Result.from_dict(result.to_dict()) # as the file will give it back
 
-# %% ../nbs/05_trials.ipynb #6d6271af
+# %% ../nbs/05_trials.ipynb #8ef83c08
+def _first_images(data, number):
+    "The data with so many of their training images; None is all."
+    images, labels = data.train_images[:number], data.train_labels[:number]
+    return replace(data, train_images=images, train_labels=labels)
+
 def _finite_probabilities(learner, batches, history):
     "What the learner says of the images, or the news that it says nothing."
     probabilities = learner.predict_proba(batches)
@@ -514,7 +534,7 @@ def _accuracy(learner, batches, history):
     labels = np.concatenate([np.asarray(y.cpu() if hasattr(y, "cpu") else y) for _, y in batches])
     return float((_finite_probabilities(learner, batches, history).argmax(axis=1) == labels).mean())
 
-# %% ../nbs/05_trials.ipynb #b0d017c6
+# %% ../nbs/05_trials.ipynb #aaf4d14c
 def attempt(
     trial:Trial, # What to run
     folder="runs", # Where its state is kept meanwhile
@@ -528,7 +548,8 @@ def attempt(
         kind = "diverged" if is_diverged else "error"
         history = getattr(error, "history", None) if kind == "diverged" else None
         reason, seconds = f"{type(error).__name__}: {error}", time.perf_counter() - started
-        return Failure(trial, kind, reason, seconds, _machine_or_nothing(trial), now(), history or History())
+        machine = _machine_or_nothing(trial)
+        return Failure(trial, kind, reason, seconds, machine, now(), history or History())
 
 def _machine_or_nothing(trial):
     "The machine, also for a trial that names no learner."
