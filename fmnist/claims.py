@@ -14,6 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Callable, NamedTuple
 
@@ -184,7 +185,7 @@ def cost(
     if arm["model"] != "mlp":
         return _cnn_cost(json.dumps(dict(arm["settings"]))) # the hybrid has the CNN's layers
     sizes = [28*28, *arm["settings"]["layers"]]
-    products = sum(a*b for a, b in zip(sizes, sizes[1:]))
+    products = sum(a*b for a, b in pairwise(sizes))
     return products + sum(sizes[1:]), products
 
 # %% ../nbs/06_claims.ipynb #a610aeb6
@@ -277,10 +278,13 @@ def _contrast(weights, arms, value):
     sums = [sum(weight*found[arm][seed] for arm, weight in weights.items()) for seed in seeds]
     return tuple(0.0 if abs(x) < 1e-11 else x for x in sums)
 
+def _precision(record):
+    "What a result was computed in; None of a failure."
+    return getattr(record, "precision", None)
+
 def _precisions(weights, arms):
     "For how many seeds the arms were not computed in the same precision."
-    precision = lambda record: getattr(record, "precision", None)
-    found = [_known(arms[arm], precision) for arm in weights]
+    found = [_known(arms[arm], _precision) for arm in weights]
     common = set.intersection(*map(set, found))
     return sum(len({each[seed] for each in found}) > 1 for seed in common)
 

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+# %% ../nbs/06b_report.ipynb #c2a2a03b
 from . import __version__
 from .claims import (
     CLAIMS, VERDICTS, Rules, by_network, claims_data, corrections, cost, effect_text, facts,
@@ -80,7 +81,8 @@ class Table(NamedTuple):
         rows = [[str(cell) for cell in row] for row in rows]
         full = [row for row in rows if len(row) == len(self.header)]
         widths = [max(map(len, column)) for column in zip(*full, strict=True)]
-        padded = [[cell.ljust(width) for cell, width in zip(row, widths)] for row in rows]
+        padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+                  for row in rows]
         return "\n".join("  ".join(row).rstrip() for row in padded)
 
 def table_of(
@@ -176,8 +178,8 @@ def accuracies(
     arms:dict # Arm -> {seed: `Result` or `Failure`}
 ) -> dict: # Arm -> test accuracies in percent
     "Test accuracies of the results of each arm."
-    percent = lambda result: 100*result.scores.accuracy
-    return {name: list(map(percent, found.values())) for name, found in only_results(arms).items()}
+    results = {name: found.values() for name, found in only_results(arms).items()}
+    return {name: [100*r.scores.accuracy for r in found] for name, found in results.items()}
 
 def full_runs(
     known:Known # What there is
@@ -489,6 +491,7 @@ def _plot_epochs(ax, results, field, scale, **style):
     x = np.arange(1, y.shape[1] + 1)
     ax.plot(x, y.mean(axis=0), markersize=4, markevery=3, **style)
     ax.fill_between(x, y.min(axis=0), y.max(axis=0), color=style["color"], alpha=0.15, linewidth=0)
+    ax.xaxis.get_major_locator().set_params(integer=True)
 
 # %% ../nbs/06b_report.ipynb #c2a2a02a
 def plot_curves(
@@ -502,13 +505,13 @@ def plot_curves(
     found = {name: list(seeds.values()) for name, seeds in only_results(arms).items() if seeds}
     if not found: return None
     fig, [ax] = _axes(figsize=(4.8, 3.3))
-    looks = zip(found.items(), sns.color_palette("colorblind", len(found)), cycle("os^Dvx*"))
+    palette = sns.color_palette("colorblind", len(found))
+    looks = zip(found.items(), palette, cycle("os^Dvx*"), strict=False)
     for (name, results), colour, marker in looks:
         look, labels = dict(color=colour, marker=marker), [f"{name} (n = {len(results)})", None]
-        for label, (field, style) in zip(labels, fields.items()):
+        for label, (field, style) in zip(labels, fields.items(), strict=False):
             _plot_epochs(ax, results, field, scale, linestyle=style, label=label, **look)
     ax.set(xlabel="epoch", ylabel=unit)
-    ax.xaxis.get_major_locator().set_params(integer=True)
     fig.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     return fig
 
@@ -819,7 +822,8 @@ def plot_signals(
     "Activations and gradients, layer by layer, for each initialization."
     import seaborn as sns
     fig, axes = _axes(2, figsize=(4.8, 4.6), sharex=True)
-    looks = zip(found.items(), sns.color_palette("colorblind"), "os^", ("-", "--", ":"))
+    palette, styles = sns.color_palette("colorblind"), ("-", "--", ":")
+    looks = zip(found.items(), palette, "os^", styles, strict=False)
     for (how, parts), colour, marker, style in looks:
         for ax, y in zip(axes, parts, strict=True):
             ax.plot(range(1, len(y) + 1), y, style, marker=marker, color=colour, label=how)
@@ -882,9 +886,11 @@ def _source():
 # %% ../nbs/06b_report.ipynb #c2a2a036
 def _data_context(data):
     "How many images there are, and of which class."
-    count = lambda labels: _range(np.bincount(labels, minlength=len(data.classes)).tolist())
-    return dict(train=len(data.train_labels), test=len(data.test_labels), classes=len(data.classes),
-                train_sizes=count(data.train_labels), test_sizes=count(data.test_labels))
+    classes = len(data.classes)
+    train = np.bincount(data.train_labels, minlength=classes).tolist()
+    test = np.bincount(data.test_labels, minlength=classes).tolist()
+    return dict(train=len(data.train_labels), test=len(data.test_labels), classes=classes,
+                train_sizes=_range(train), test_sizes=_range(test))
 
 # %% ../nbs/06b_report.ipynb #f9da9bbe
 def _own_context(run, data, known):

@@ -87,5 +87,6 @@ def report(tmp_path_factory):
     run_trials({"report": report_trials("smoke")}, folder / "runs", workers=1)
     own = read_records(folder / "runs")
     known = Known(own, read_records(published_folder()), "smoke")
-    write_report([own[trial.digest] for trial in report_trials("smoke")], fashion_mnist_sample(), known, folder / "index.html")
+    run = dict(zip(("MLP", "CNN"), (own[trial.digest] for trial in report_trials("smoke")), strict=True))
+    write_report(run, fashion_mnist_sample(), known, folder / "index.html")
     return folder

@@ -40,19 +40,23 @@ def test_verdict_interval_and_corrected_p_of_whole_studies():
     rng = np.random.default_rng(2)
     for study in range(400):
         m, n = rng.integers(1, 8), rng.integers(3, 11)
-        values = {arm: dict(enumerate(np.round(rng.normal(88 + rng.choice([0, 0.3]), 0.25, n), 2))) for arm in range(m + 1)}
+        arms = [np.round(rng.normal(88 + rng.choice([0, 0.3]), 0.25, n), 2) for _ in range(m + 1)]
+        values = {arm: dict(enumerate(accuracies)) for arm, accuracies in enumerate(arms)}
         for c in compare(values, [(arm, 0) for arm in range(1, m + 1)]):
             assert (c.low > 0 or c.high < 0) == (c.corrected <= LEVEL), c
             assert c.verdict.startswith(("better", "worse")) == (c.corrected <= LEVEL)
             assert c.low <= c.difference <= c.high
 
 
+def difference(x, y, axis):
+    return np.mean(x - y, axis=axis)
+
+
 def test_the_definition_word_by_word():
     for d in np.random.default_rng(0).normal(0.2, 1, (20, 7)):
         flipped = [np.mean(signs * d) for signs in product([1, -1], repeat=len(d))]
         assert sign_flip(d) == np.mean(np.abs(flipped) >= abs(d.mean()) - 1e-12)
-        mean = lambda x, y, axis: np.mean(x - y, axis=axis)
-        test = stats.permutation_test((d, np.zeros_like(d)), mean, permutation_type="samples", vectorized=True)
+        test = stats.permutation_test((d, np.zeros_like(d)), difference, permutation_type="samples", vectorized=True)
         assert math.isclose(sign_flip(d), test.pvalue)
 
 
@@ -148,8 +152,10 @@ def test_verdicts_of_few_seeds():
     rng = np.random.default_rng(0)
     noise = {arm: dict(enumerate(rng.normal(88, 0.25, 10))) for arm in ("a", "b", "c")}
     noise["b"] = {seed: value + 1 for seed, value in noise["b"].items()}
-    few = lambda n: {arm: {seed: values[seed] for seed in range(n)} for arm, values in noise.items()}
-    verdicts = {n: [c.verdict for c in compare(few(n), [("b", "a"), ("c", "a")])] for n in (2, 5, 6, 7, 10)}
+    verdicts = {}
+    for n in (2, 5, 6, 7, 10):
+        few = {arm: {seed: values[seed] for seed in range(n)} for arm, values in noise.items()}
+        verdicts[n] = [c.verdict for c in compare(few, [("b", "a"), ("c", "a")])]
     undecided = ["better (if normal)", "too few seeds"]  # 6 seeds, two comparisons: 2*2/2^6 = 0.06
     decided = ["better", "no difference shown"]
     assert verdicts == {2: ["too few seeds"] * 2, 5: undecided, 6: undecided, 7: decided, 10: decided}
