@@ -61,7 +61,7 @@ def _code(values):
     digests = {path.partition(":")[0]: code_digest(path) for path in paths}
     return {module: digest for module, digest in digests.items() if digest} or None
 
-# %% ../nbs/05d_studies.ipynb #34584d72
+# %% ../nbs/05d_studies.ipynb #8af2c50e
 def mlp_arm(
     hidden:Sequence=(256, 128, 64), # Units of the hidden layers
     activation:str="gelu", # Of all of them
@@ -73,6 +73,7 @@ def mlp_arm(
     check_settings("mlp", settings)
     return dict(model="mlp", settings=settings)
 
+# %% ../nbs/05d_studies.ipynb #d3b30f6d
 def modern_mlp_arm(
     settings:dict, # Arguments of `ModernMLP`, such as a row of `ABLATION`
     **options # More of them, and `epochs`, `batch_size` and `valid_fraction` of the arm
@@ -175,7 +176,7 @@ def _arm_trials(each, budget, limits, seeds, where):
     content = each | where | dict(epochs=epochs, images=length.get("images"))
     return [Trial(**content, seed=seed) for seed in _seeds(seeds, length)]
 
-# %% ../nbs/05d_studies.ipynb #cb4c9aed
+# %% ../nbs/05d_studies.ipynb #5d84b611
 def plan_of(
     studies, # Of `Study`
     budget:str="quick", # A key of `BUDGETS`
@@ -185,6 +186,7 @@ def plan_of(
     return {study.name: [trial for trials in study.trials(budget, seeds).values() for trial in trials]
             for study in studies}
 
+# %% ../nbs/05d_studies.ipynb #d0918607
 def collect(
     study:Study, # Whose arms
     records:dict, # Digest -> `Result` or `Failure`, as `read_records` and `run_trials` give it
@@ -196,6 +198,7 @@ def collect(
     return {name: {t.seed: records[t.digest] for t in trials if t.digest in records}
             for name, trials in study.trials(budget, seeds).items()}
 
+# %% ../nbs/05d_studies.ipynb #6ef0027e
 def _count_other_code(study, records, budget):
     "How many results there are of the same trials with other code of one's own."
     seeds = sorted({record.trial.seed for record in records.values()})
@@ -306,7 +309,7 @@ GROUPS = {"mlp": MLP_STUDIES, "cnn": CNN_STUDIES, "all": [*MLP_STUDIES, *CNN_STU
           "recipes": RECIPE_STUDIES}
 STUDIES = {study.name: study for study in (*GROUPS["all"], *READING_STUDIES, REPORT, *RECIPE_STUDIES)}
 
-# %% ../nbs/05d_studies.ipynb #7ae8fefc
+# %% ../nbs/05d_studies.ipynb #6401febf
 def _results(arms):
     "Of each arm the records that are results."
     return {name: {seed: r for seed, r in records.items() if isinstance(r, Result)}
@@ -317,6 +320,7 @@ def _test_accuracies(arms):
     return {name: {seed: 100*r.scores.accuracy for seed, r in found.items()}
             for name, found in _results(arms).items()}
 
+# %% ../nbs/05d_studies.ipynb #6e2dd948
 def arm_rows(
     study:Study, # What was asked
     arms:dict # What `collect` gives
@@ -332,6 +336,7 @@ def arm_rows(
         rows.append(row | dict(original=original.get(name, math.nan)))
     return rows
 
+# %% ../nbs/05d_studies.ipynb #99f58571
 def comparisons(
     study:Study, # Whose pairs
     arms:dict # What `collect` gives
@@ -339,7 +344,7 @@ def comparisons(
     "The pairs of a study, judged over the seeds that both arms have."
     return [each for each in compare(_test_accuracies(arms), study.pairs) if each.n]
 
-# %% ../nbs/05d_studies.ipynb #65efe24c
+# %% ../nbs/05d_studies.ipynb #62eb4e38
 def chosen_by_validation(
     arms:dict # What `collect` gives
 ) -> str: # A sentence
@@ -361,6 +366,7 @@ def chosen_by_validation(
     if flawed: sentence += f". It leaves out what failed for a seed: {', '.join(flawed)}"
     return sentence + "."
 
+# %% ../nbs/05d_studies.ipynb #c2b16c38
 def count_of(
     number:int, # How many
     noun:str # Of what, in the singular
@@ -387,7 +393,7 @@ def unlike_precisions(
                              f"the precision differs, too ({kinds}).")
     return sentences
 
-# %% ../nbs/05d_studies.ipynb #e32c6b3c
+# %% ../nbs/05d_studies.ipynb #0837f1d7
 def _arm_line(row, width):
     line = f"  {row['arm']:{width}}  {row['seeds']:5}  {row['failed']:6}  "
     if row["seeds"] > 1:
@@ -397,6 +403,7 @@ def _arm_line(row, width):
     if row["seeds"] and math.isfinite(row["original"]): line += f"   {row['original']:5.2f}"
     return line.rstrip()
 
+# %% ../nbs/05d_studies.ipynb #e8082dd4
 def _comparison_line(each, failed):
     line = f"  {each.arm} against {each.reference}: {each.difference:+.2f} points"
     if each.n > 1:
@@ -408,6 +415,7 @@ def _comparison_line(each, failed):
     if needed and is_open: line += f"; if it is real, {needed} seeds would show it"
     return line
 
+# %% ../nbs/05d_studies.ipynb #8a0d9f4d
 def study_table(
     study:Study, # What was asked
     arms:dict # What `collect` gives
@@ -462,7 +470,7 @@ class Findings:
         "The differences of each pair, seed by seed, with their interval and verdict."
         return plot_comparisons(comparisons(self.study, self.arms), self.study, self.arms)
 
-# %% ../nbs/05d_studies.ipynb #84800c49
+# %% ../nbs/05d_studies.ipynb #235190cd
 def _trial_row(study, name, record):
     "A trial as the row of a frame."
     trial, row = record.trial, dict(study=study.name, arm=name, seed=record.trial.seed)
@@ -476,6 +484,7 @@ def _trial_row(study, name, record):
                       precision=record.precision, digest=trial.digest, **machine,
                       finished=record.finished)
 
+# %% ../nbs/05d_studies.ipynb #ed120be0
 def plot_comparisons(
     compared:list, # What `comparisons` gives
     study:Study, # What was asked

@@ -321,7 +321,7 @@ def learner_of(
         return builder if hasattr(builder, "library") else _Estimator # the former is a learner already
     return _Torch
 
-# %% ../nbs/05_trials.ipynb #a7bd184e
+# %% ../nbs/05_trials.ipynb #2308db1e
 def setting_names(
     model:str # `Trial.model`
 ) -> dict: # Name of each setting -> its `inspect.Parameter`; empty for a model that takes none
@@ -339,6 +339,7 @@ def setting_names(
     return {name: each for name, each in found.items()
             if name not in own and each.kind not in variable}
 
+# %% ../nbs/05_trials.ipynb #241a8293
 def check_settings(
     model:str, # `Trial.model`
     settings:dict # Of an arm
@@ -468,7 +469,7 @@ def now() -> str: # Such as "2026-11-27T21:55:40+00:00"
     "The time, UTC, in seconds."
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
-# %% ../nbs/05_trials.ipynb #dca74fb3
+# %% ../nbs/05_trials.ipynb #be1b1a9f
 def checkpoint_path(
     folder, # Where the results are kept
     trial:Trial # Any
@@ -476,6 +477,7 @@ def checkpoint_path(
     "Where the state of a trial is kept until its result is written."
     return Path(folder)/"checkpoints"/trial.digest
 
+# %% ../nbs/05_trials.ipynb #de103b6b
 def check_code(
     trial:Trial # Perhaps with `code`
 ):
@@ -485,6 +487,7 @@ def check_code(
         check(current == digest, f"the code of {module}", current,
               f"{digest}, as when the study was made: make it again, in a new process")
 
+# %% ../nbs/05_trials.ipynb #66a6d5b1
 def _machine(trial):
     "What `describe_machine` says of this process when it runs the trial."
     if learner_of(trial.model).library == "numpy":
