@@ -37,6 +37,8 @@ def default_device() -> torch.device: # CUDA, then Apple's MPS, then the CPU
 
 def _device_of(model): return next(model.parameters()).device
 
+def _moving(model): return [p for p in model.parameters() if p.requires_grad]
+
 def fork_rng(
     device # torch.device
 ): # For `with`
@@ -79,7 +81,7 @@ def _step_seconds(model, x, dtype, limit=math.inf):
         start = time.perf_counter()
         try:
             with _autocast(model, dtype): loss = model(x).float().square().mean()
-            gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+            gradients = torch.autograd.grad(loss, _moving(model), allow_unused=True)
         except RuntimeError:
             if dtype is None: raise
             return math.inf
@@ -823,7 +825,7 @@ def fit(
     train_loader, # Sized iterable of (images, labels)
     val_loader=None, # Likewise; decides which epoch is the best; None with keep="last" alone
     epochs:int=20, # At least 1; those of the checkpoint count
-    path="best_model.pth", # For the best weights; beside it, best_model.checkpoint.pth
+    path="best_model.pth", # For the best weights; beside it, best_model.checkpoint.pth; None: keep nothing
     seed:int=0, # Decides what dropout drops, and what mixup mixes
     progress:bool=False, # Show progress bars with the time left, and a line for each epoch?
     device="auto", # A torch device, its name, or "auto": CUDA, MPS or CPU, whichever is there
@@ -837,7 +839,7 @@ def fit(
     _check_loaders(loaders, epochs, chosen)
     model.to(device := default_device() if device == "auto" else torch.device(device))
     with fork_rng(device):
-        run = _fit(model, loaders, epochs, Path(path), seed, progress, resume, sample_weight, chosen)
+        run = _fit(model, loaders, epochs, path and Path(path), seed, progress, resume, sample_weight, chosen)
     return run.history if test_loader is None else (
         run.history, evaluate(model, test_loader, run.dtype, chosen.test_views))
 
@@ -845,7 +847,8 @@ def fit(
 def _fit(model, loaders, epochs, path, seed, progress, resume, sample_weight, recipe):
     "Train, from the start or from a checkpoint; the run."
     if _device_of(model).type == "cpu": keep_memory()
-    for file in (path, checkpoint_path(path)): checkpoints.remove_leftovers(file)
+    check(path or not resume, "path", path, "a file, to resume from")
+    for file in (path, checkpoint_path(path)) if path else (): checkpoints.remove_leftovers(file)
     x = _example(loaders[1] or loaders[0])
     _check_fit(model, loaders, recipe, x)
     settings = _settings(model, loaders, epochs, seed, recipe, sample_weight)
@@ -854,17 +857,23 @@ def _fit(model, loaders, epochs, path, seed, progress, resume, sample_weight, re
     for number in range(len(run.history.epochs) + 1, epochs + 1):
         if run.finished: break
         epoch = _one_epoch(run, number, loader, loaders[1], progress)
-        if run.add(epoch): checkpoints.save_file(path, run.best)
-        content = dict(format=checkpoints.FORMAT, settings=settings) | _state(run)
-        checkpoints.save_file(checkpoint_path(path), content)
+        wanted = run.add(epoch)
+        if path: _keep(run, wanted, settings, path)
         if progress: print(epoch, flush=True)
     model.load_state_dict(run.best)
     return run
 
+# %% ../nbs/04b_training.ipynb #5b1e0a6b
+def _keep(run, wanted, settings, path):
+    "Write the checkpoint, and the weights if they are wanted."
+    if wanted: checkpoints.save_file(path, run.best)
+    content = dict(format=checkpoints.FORMAT, settings=settings) | _state(run)
+    checkpoints.save_file(checkpoint_path(path), content)
+
 # %% ../nbs/04b_training.ipynb #5b1e0a68
 def _start(model, recipe, x, seed, settings, epochs, path, resume):
     "A run at its start, or where its checkpoint was."
-    file, batches = checkpoint_path(path), settings["batches"]
+    file, batches = path and checkpoint_path(path), settings["batches"]
     checkpoint = checkpoints.read_checkpoint(file, settings) if resume and file.exists() else None
     dtype = _precision(model, recipe.dtype, x, checkpoint, file)
     run = _Run(model, recipe, dtype, seed, bool(settings["the digest of sample_weight"]))
