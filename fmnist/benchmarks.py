@@ -12,7 +12,9 @@ import argparse, importlib.util, itertools, multiprocessing, os, platform, stati
 import numpy as np
 
 from .data import fashion_mnist, fashion_mnist_sample, mlp_batches, whole_number
-from .mlp import MLP, check, initial_params
+from .checks import check
+from .layers import initial_params
+from .mlp import MLP
 
 # %% ../nbs/08_benchmarks.ipynb #43657581
 NETWORKS = {"baseline": [256, 128, 64], "largest": [1024, 512, 256, 128, 64]}

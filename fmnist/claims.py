@@ -21,7 +21,8 @@ from typing import Callable, NamedTuple
 import numpy as np
 
 from .metrics import class_scores
-from .mlp import INITIALIZATIONS, MLP, gelu, gelu_exact
+from .layers import INITIALIZATIONS, gelu, gelu_exact
+from .mlp import MLP
 from .original import SECTION_3_CNN, original_report
 from .statistics import (LEVEL, STUDENT_FROM, fisher, holm, holm_factors, is_exact, paired,
                                prediction_interval)

@@ -12,28 +12,32 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+from .checks import check
 from .cnn import CNNModel
 from .data import random_generator
-from .mlp import MLP, DroppedUnits, check
+from .layers import log_softmax
+from .mlp import MLP
 
 # %% ../nbs/04d_hybrid.ipynb #caae6f5a
 class _HandDerived(torch.autograd.Function):
     "An `MLP` as a single operation: autograd calls its equations, and sees nothing of them."
     @staticmethod
     def forward(ctx, mlp, a, *params):
-        mlp.params = {name: value.detach() for name, value in zip(mlp.params, params)}
-        mlp.forward(a.detach(), training=True)
-        ctx.mlp, ctx.kept = mlp, (mlp.params, mlp.log_p, mlp.p, mlp.cache)
-        return mlp.log_p.detach()
+        ctx.mlp, ctx.cache = mlp, []
+        ctx.params = {name: value.detach() for name, value in zip(mlp.params, params, strict=True)}
+        mlp.params = ctx.params
+        ctx.log_p = log_softmax(mlp.logits(a.detach(), ctx.cache))
+        return ctx.log_p.detach()
 
     @staticmethod
     @once_differentiable
     def backward(ctx, g):
-        mlp = ctx.mlp
-        mlp.params, mlp.log_p, mlp.p, mlp.cache = ctx.kept # of that forward, even if there were others since
-        dz = g - mlp.p*g.sum(dim=1, keepdim=True)
-        grads = mlp.backward(mlp.p - len(g)*dz, input_gradient=ctx.needs_input_grad[1])
-        return None, grads.get("dx"), *(grads["d" + name] for name in mlp.params)
+        mlp, p = ctx.mlp, ctx.log_p.exp()
+        mlp.params = ctx.params  # of that forward, even if there were others since
+        y = p - len(g)*(g - p*g.sum(dim=1, keepdim=True))
+        dz = (p - y)*(1/len(g))
+        da = mlp.network.backward(dz, [*ctx.cache], ctx.needs_input_grad[1])
+        return None, da, *mlp.network.grads.values()
 
 # %% ../nbs/04d_hybrid.ipynb #eb9278bf
 class Head(nn.Module):
@@ -56,9 +60,10 @@ class Head(nn.Module):
     ): # (m, classes) log-probabilities, which are logits too
         "What the MLP says about a batch."
         mlp, params = self.mlp, list(self.parameters())
-        mlp.dtype, mlp.device, mlp.dropout = params[0].dtype, params[0].device, self.training*self.dropout
-        if mlp.dropout: mlp.dropped = [DroppedUnits(random_generator(int(torch.randint(2**62, ())), "dropout"), mlp.dropout)]
-        with torch.autocast(a.device.type, enabled=False) if a.device.type in ("cpu", "cuda") else nullcontext(): return _HandDerived.apply(mlp, a.to(mlp.dtype), *params)
+        mlp.dropping.probability = self.dropout if self.training else 0
+        if mlp.dropping.probability:
+            mlp.dropping.start([random_generator(int(torch.randint(2**62, ())), "dropout")])
+        with torch.autocast(a.device.type, enabled=False) if a.device.type in ("cpu", "cuda") else nullcontext(): return _HandDerived.apply(mlp, a.to(params[0].dtype), *params)
 
 # %% ../nbs/04d_hybrid.ipynb #b65a7c14
 def hybrid_model(

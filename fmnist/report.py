@@ -789,10 +789,12 @@ def _price_row(row):
 def _fresh_signals(how, seed, images, labels):
     "Standard deviations of activations and of the weights' gradients of one fresh network."
     mlp = MLP(28*28, seed=seed, **BASELINE_MLP | dict(initialization=how, dropout=0.0))
-    mlp.forward(flatten_images(images), training=True)
-    grads = mlp.backward(labels, input_gradient=False)
+    cache:list = []
+    mlp.forward(flatten_images(images), cache)
+    outputs = [a.std() for a in cache[2:-1:2]] # after each activation: inputs and slopes take turns
+    grads = mlp.backward(labels, cache, input_gradient=False)
     gradients = [grads[f"dW{i}"].std() for i in range(len(mlp.layers))]
-    return [a.std() for a, _ in mlp.cache[1:]], gradients
+    return outputs, gradients
 
 def signals(
     images:np.ndarray, # uint8 (m, 28, 28)

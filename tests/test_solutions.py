@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import fmnist.mlp
+import fmnist.layers
 from fmnist.benchmarks import set_threads
 
 NOTEBOOKS = [path for path in sorted((Path(__file__).resolve().parents[1] / "nbs").glob("*.ipynb")) if path.stem != "index"]
@@ -61,7 +61,7 @@ def test_code_runs(path, tmp_path, monkeypatch):
     import matplotlib.pyplot as plt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(fmnist.mlp, "ACTIVATIONS", dict(fmnist.mlp.ACTIVATIONS))  # some exercises add one
+    monkeypatch.setattr(fmnist.layers, "ACTIVATIONS", dict(fmnist.layers.ACTIVATIONS))  # some exercises add one
     plt.switch_backend("agg")
     set_threads(1)
     for number, text in exercises(path):
