@@ -415,7 +415,7 @@ class Result:
 
     def to_dict(self) -> dict: # Ready for JSON, its floats rounded to seven digits
         "The fields that are known; the digest of the trial comes first, for whoever reads the file."
-        content = asdict(self) | dict(history=_columns(self.history), scores=self.scores.to_dict())
+        content = vars(self) | dict(history=_columns(self.history), scores=self.scores.to_dict())
         present = {name: value for name, value in shorten(content).items() if value is not None}
         return {"digest": self.trial.digest, **present, "trial": self.trial.to_dict()}
 
@@ -445,7 +445,7 @@ class Failure:
 
     def to_dict(self) -> dict: # Ready for JSON
         "The fields, without a history that has no epochs; the digest of the trial comes first."
-        content = shorten({**asdict(self), "history": _columns(self.history)})
+        content = shorten({**vars(self), "history": _columns(self.history)})
         if not self.history.epochs: del content["history"]
         return {"digest": self.trial.digest, **content, "trial": self.trial.to_dict()}
 
