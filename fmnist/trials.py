@@ -534,7 +534,7 @@ def _finite_probabilities(learner, batches, history):
 
 def _accuracy(learner, batches, history):
     "The share of images (0 to 1) that the learner gets right."
-    labels = np.concatenate([np.asarray(y.cpu() if hasattr(y, "cpu") else y) for _, y in batches])
+    labels = np.asarray(batches.labels.cpu() if hasattr(batches.labels, "cpu") else batches.labels)
     return float((_finite_probabilities(learner, batches, history).argmax(axis=1) == labels).mean())
 
 # %% ../nbs/05_trials.ipynb #aaf4d14c
