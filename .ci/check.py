@@ -122,6 +122,10 @@ def check_outputs():
             texts = [output.get("text", ""), *(data[kind] for kind in data if kind[:4] == "text")]
             for path in sorted({path for text in texts for path in place.findall("".join(text))}):
                 yield f"{where} shows the path {path}: print a relative one, and run it again"
+            if "image/png" in data and not re.search(
+                r"^#\| fig-alt: .{20}", cell["source"], flags=re.M
+            ):
+                yield f"{where} draws what not everybody sees: say it, `#| fig-alt: ...`"
             size = len(base64.b64decode("".join(data.get("image/png", ""))))
             if size > PICTURE_LIMIT:
                 limit = f"draw it with a lower dpi, {PICTURE_LIMIT // 1000} kB at most"

@@ -22,8 +22,8 @@ from pathlib import Path
 import yaml
 
 from package import NAME, ROOT, settings
-from pages import FILES, NOTEBOOKS, addresses, badges, launch_links, markdown, public_names
-from pages import read, read_glossary, read_modules, with_names, with_words
+from pages import FILES, NOTEBOOKS, addresses, badges, launch_links, markdown, public_names, read
+from pages import read_glossary, read_modules, with_names, with_words
 
 PICTURES = f"{settings['nbs_path']}/index_files"  # README.md's, in a folder that GitHub shows
 SITE = f"{settings['doc_host']}{settings['doc_baseurl']}".rstrip("/")
@@ -110,11 +110,11 @@ def source_link(module, node):
 
 def with_heading(cell, defined):
     "A cell of the package: its names as headings above it, and an edge that says what it is."
-    for name in re.findall(r"^(?:def|class) (\w+)", cell["source"], flags=re.M):
-        full = next((full for full in defined if full.rpartition(".")[2] == name), None)
-        if full:
-            module, node = defined.pop(full)
-            yield markdown(f"### {full} {{#{full}}}\n\n{source_link(module, node)}")
+    body = ast.parse(cell["source"]).body
+    for name, node in public_names(body).items():
+        if node in body and name in defined:  # not a method within its class
+            heading = f"### {name} {{#{name}}}\n\n{source_link(*defined[name])}"
+            yield markdown(heading)
     yield from (markdown("::::: {.exported}"), cell, markdown(":::::"))
 
 
@@ -123,9 +123,9 @@ def ready(path, modules, names, words):
     title, sentence, cells = read(path)
     defined = {
         name: (module, node)
-        for module, tree, notebook in modules
-        for name, node in public_names(tree.body).items()
-        if notebook == path.name and node in tree.body
+        for module, _, public, notebook in modules
+        for name, node in public.items()
+        if notebook == path.name
     }
     source = ("Notebook on GitHub", f"{FILES}/{settings['nbs_path']}/{path.name}")
     elsewhere = [(text, address) for text, address, _ in launch_links(settings, path.name)]
@@ -154,11 +154,11 @@ def api_page(modules, names):
     parts += [
         "A name leads to where it is explained and tested, *source* to its line in the package."
     ]
-    for module, tree, notebook in sorted(modules, key=lambda each: each[2] or "~"):
+    for module, about, public, notebook in sorted(modules, key=lambda each: each[3] or "~"):
         page = f" [The notebook]({notebook})" if notebook else ""
-        rows = [f"## {NAME}.{module}\n\n{ast.get_docstring(tree)}{page}\n"]
+        rows = [f"## {NAME}.{module}\n\n{about}{page}\n"]
         rows += ["| name | what it is |", "|:--|:--|"]
-        for name, node in public_names(tree.body).items():
+        for name, node in public.items():
             owner = name.rpartition(".")[0]
             shown = f"[`{name}`]({notebook}#{owner or name})" if notebook else f"`{name}`"
             what = (ast.get_docstring(node) or "").partition("\n")[0].replace("|", "\\|")
@@ -171,19 +171,19 @@ def set_equations(renderer):
     "Let smalldocs write MathML, which needs no script, where it writes TeX for one that it fetches."
     from latex2mathml.converter import convert
 
-    def mathml(tex, display):
+    def mathml(tex, display, name):
         for written, better in BETTER_TEX.items():
             tex = re.sub(written, better, tex.strip())
         made = convert(tex, display=display)
         if unknown := re.findall(r">(\\[A-Za-z]+|&)<", made):
             sys.exit(f"latex2mathml does not know {', '.join(unknown)}, write it otherwise: {tex}")
-        return f'<span class="math {display}">{made}</span>'
+        return f'<span class="math {name}">{made}</span>'
 
     def inline(self, tokens, at, options, env):
-        return mathml(tokens[at].content, "inline")
+        return mathml(tokens[at].content, "inline", "inline")
 
     def block(self, tokens, at, options, env):
-        return mathml(tokens[at].content, "block")
+        return mathml(tokens[at].content, "block", "display")
 
     renderer.math_inline, renderer.math_display, renderer.math_block = inline, block, block
 

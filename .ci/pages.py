@@ -83,19 +83,30 @@ def public_names(body):
     return found
 
 
+def exported(body):
+    "What `__all__` names."
+    for node in body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return ast.literal_eval(node.value)
+    return []
+
+
 def read_modules():
-    "Every public module: its name, its syntax tree, and its notebook, if it has one."
+    "Every public module: its name, docstring, public names, and its notebook, if it has one."
     for path in sorted((ROOT / NAME).glob("[!_]*.py")):
         text = path.read_text(encoding="utf-8")
-        notebook = re.search(r"File to edit: \S*?([^/]+\.ipynb)", text)
-        yield path.stem, ast.parse(text), notebook and notebook[1]
+        tree, notebook = ast.parse(text), re.search(r"File to edit: \S*?([^/]+\.ipynb)", text)
+        names, shown = public_names(tree.body), exported(tree.body)
+        if shown and not notebook:  # a plain module
+            names = {name: node for name, node in names.items() if name.partition(".")[0] in shown}
+        yield path.stem, ast.get_docstring(tree) or "", names, notebook and notebook[1]
 
 
 def addresses(modules):
     "Where each public name is explained: {name: notebook#anchor}; a method, with its class."
     found, twice = {}, set()
-    for _, tree, notebook in modules:
-        for name in public_names(tree.body) if notebook else []:
+    for _, _, public, notebook in modules:
+        for name in public if notebook else []:
             owner, _, method = name.rpartition(".")
             twice |= {method} if owner else {name} & found.keys()
             found[name] = f"{notebook}#{owner or name}"
