@@ -8,17 +8,21 @@ campaign and is printed with the seed that makes it again. `tests/test_campaign.
 """
 import argparse
 import collections
+import functools
 import gzip
+import json
 import math
 import struct
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 
 from fmnist.files import IDXError, load_idx_file
+from fmnist.store import published_folder, read_records, valid_record
 
 TYPES = (">u1", ">i1", ">i2", ">i4", ">f4", ">f8")
 CODES = (8, 9, 11, 12, 13, 14)
@@ -71,7 +75,41 @@ def idx(folder, draw):
     return "read"
 
 
-KINDS = {"idx": idx}  # name on the command line -> function; npz files, checkpoints and result lines belong here, too
+def damage(value, draw):
+    "A value of JSON with one of its parts replaced by something that does not belong there."
+    if isinstance(value, (dict, list)) and value and draw.integers(8):
+        key = draw.choice(list(value)) if isinstance(value, dict) else int(draw.integers(len(value)))
+        value[key] = damage(value[key], draw)
+        return value
+    others = [None, True, -1, 7, 0.5, 10**30, "x", "\ud800", math.nan, math.inf, [], [1], {}, {"x": 1}]
+    return others[draw.integers(len(others))]
+
+
+def line(folder, draw):
+    "A line of results behind a good one, its bytes or its values damaged."
+    good, whole = draw.choice(published_lines(), 2, replace=False).tolist()
+    by_value = draw.integers(2)
+    content = json.dumps(damage(json.loads(whole), draw)).encode() if by_value else mutate(whole, draw)
+    content = content.replace(b"\n", b" ")
+    (folder / "study.jsonl").write_bytes(good + b"\n" + content + b"\n")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        records = read_records(folder)
+    assert json.loads(good)["digest"] in records and len(records) + len(caught) in (1, 2)
+    for record in records.values():
+        content = record.to_dict()  # with seven digits
+        assert valid_record(json.loads(json.dumps(content))).to_dict() == content
+    return "refused" if caught else "read"
+
+
+@functools.cache
+def published_lines():
+    "All lines that ship with the package, as an array of bytes."
+    paths = sorted(published_folder().glob("*.jsonl"))
+    return np.array([line for path in paths for line in path.read_bytes().splitlines()], dtype=object)
+
+
+KINDS = {"idx": idx, "line": line}  # name on the command line -> function; npz files and checkpoints belong here, too
 
 
 def run(kind, count, seed=0):

@@ -4,7 +4,6 @@ import base64
 import bz2
 import json
 import os
-import random
 import subprocess
 import sys
 import warnings
@@ -12,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from campaign import mutate
 
 from fmnist.runner import missing_trials, run_trials
 from fmnist.store import (
@@ -165,61 +165,6 @@ def test_without_validation():
     columns = COLUMNS | {"valid_loss": [float("nan")] * 2, "valid_accuracy": [float("nan")] * 2}
     content = replace(RESULT, trial=trial).to_dict() | {"history": columns}
     assert valid_record(content).trial == trial
-
-
-def mutated(line, dice):
-    "A line with one to three changes, in its bytes or in its values."
-    for _ in range(dice.randint(1, 3)):
-        kind, where = dice.randrange(4), dice.randrange(len(line) + 1)
-        if kind == 0:
-            line = line[:where] + bytes([dice.randrange(256)]) + line[where + 1 :]
-        elif kind == 1:
-            line = line[:where]
-        elif kind == 2:
-            line = line[:where] + line[where + dice.randint(1, 9) :]
-        else:
-            values = [
-                b"null",
-                b"-1",
-                b"NaN",
-                b"1e999",
-                b'"x"',
-                b"[]",
-                b"{}",
-                b"true",
-                b"[" * 2000,
-                b"\\ud800",
-            ]
-            line = line[:where] + dice.choice(values) + line[where:]
-    return line or b" "
-
-
-def test_a_thousand_spoiled_lines(tmp_path):
-    "Whatever a line holds, it is a record that can be written again, or it is named; nothing else happens."
-    dice, path = random.Random(0), tmp_path / "study.jsonl"
-    number = int(os.environ.get("FMNIST_LINES", "1000"))
-    whole = json.dumps(LINE).encode()
-    good = write(path, RESULT).read_bytes()
-    spoiled = [mutated(whole, dice).replace(b"\n", b" ") for _ in range(number)]
-    path.write_bytes(good + b"\n".join(spoiled) + b"\n")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        records = read_records(tmp_path)
-    assert len(caught) + sum(map(is_record, spoiled)) == sum(bool(line.strip()) for line in spoiled)
-    for digest, record in records.items():
-        assert (
-            digest == record.trial.digest
-            and valid_record(json.loads(json.dumps(record.to_dict()))) == record
-        )
-    print(f"{number} lines: {len(caught)} named, {number - len(caught)} still a record or blank")
-
-
-def is_record(line):
-    try:
-        valid_record(json.loads(line))
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 def test_what_a_run_gives_is_looked_at(tmp_path):
@@ -482,8 +427,8 @@ def test_published_lines_keep_their_bytes(tmp_path):
 def test_results_of_a_spoiled_folder(tmp_path, capsys):
     "The command shows what counts, whatever lies beside it."
     study = published_folder() / "initialization.jsonl"
-    dice, lines = random.Random(1), study.read_bytes().splitlines()
-    spoiled = [mutated(line, dice).replace(b"\n", b" ") for line in lines * 3]
+    draw, lines = np.random.default_rng(1), study.read_bytes().splitlines()
+    spoiled = [mutate(line, draw).replace(b"\n", b" ") for line in lines * 3]
     (tmp_path / "initialization.jsonl").write_bytes(b"\n".join(lines[:9] + spoiled) + b"\n")
     (tmp_path / "prices.jsonl").write_text('{"apples": 3}\n')
     with warnings.catch_warnings():
