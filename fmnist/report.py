@@ -155,7 +155,7 @@ def provenance_table(
     rows = [[what, *(form.format(result) for result in results)] for what, form in forms.items()]
     for key in dict.fromkeys(key for result in results for key in result.machine):
         name = _KNOWN_AS.get(key, key.capitalize())
-        rows.append([name, *(result.machine.get(key, "–") for result in results)])
+        rows.append([name, *(result.machine.get(key) or "–" for result in results)])
     rows.append(["Finished (UTC)", *(result.finished[:16].replace("T", " ") for result in results)])
     return table_of(["", *run], rows)
 
@@ -201,7 +201,7 @@ def plot_headline(
     fig, [ax] = _axes(figsize=(4.8, 0.55*len(runs) + 0.9))
     for row, (name, values) in enumerate(runs.items()):
         _plot_network(ax, row, values, original.get(name), colours)
-        if name in run:
+        if name in run and not is_short(name, run[name]):
             ax.plot(100*run[name].scores.accuracy, row, "*", color="black", markersize=9, zorder=5)
     _name_rows(ax, list(runs))
     return fig
@@ -394,8 +394,8 @@ def study_table(
         rows.append([f"{name} *" if name in ours else name, *cells])
     references = {reference for _, reference in study.pairs}
     against = references.pop() if len(references) == 1 else "the reference"
-    header = ["", "n", "Ours (%)", "95 % interval", "Original (%)", "One more run of ours (%)"]
-    difference = f"Difference to {against} (points), corrected interval"
+    header = ["", "n", "Ours (%)", "95 % interval", "Original (%)", "One more run (%)"]
+    difference = f"Difference to {against} (points)"
     return table_of([*header, difference, "Verdict"], rows)
 
 # %% ../nbs/06b_report.ipynb #12522992
@@ -468,7 +468,7 @@ def _table_3_rows(entry, known):
     best = choose(valid) if any(valid.values()) else None
     blank = [""]*(5 - len(printed))
     last = f"{best}: {means[best]}" if best else "–"
-    return [[entry["what"], *printed, *blank, "Best"],
+    return [[entry["what"], *printed, *blank, ""],
             ["the original (%)", *(f"{value:.2f}" for value in printed.values()), *blank,
              f"{entry['best']}: {printed[entry['best']]:.2f}"],
             ["ours (%)", *means.values(), *blank, last]]
@@ -480,8 +480,7 @@ def table_3(
     "The original's Table 3 with its column of the best, and ours."
     groups = []
     for entry in original_report()["table_3"]:
-        heading, *rows = _table_3_rows(entry, known)
-        groups += [("", [heading, *rows])]
+        groups.append(("", _table_3_rows(entry, known)))
     return Table(["Setting", "", "", "", "", "", "Best"], groups)
 
 # %% ../nbs/06b_report.ipynb #c2a2a011

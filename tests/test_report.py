@@ -1,14 +1,195 @@
-"The report page in a browser: no error, every figure there, nothing wider than a phone."
+"The report page: what it says of made-up results, what keeps it from being written, and how it looks in a browser."
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
 from browser import LOOK, PHONE, report, visit  # noqa: F401 (report and visit are fixtures)
 
+from fmnist import report as page
+from fmnist.claims import by_network, judge, study_records
+from fmnist.data import fashion_mnist_sample
+from fmnist.report import Known, Table, lacking, study_context, study_table, table_of
+from fmnist.runner import run_trials
+from fmnist.store import published_folder, read_records
+from fmnist.studies import STUDIES
+from fmnist.trials import Failure
 
-def test_on_a_phone(visit, report):
-    page, wrong = visit(report, "index.html", viewport=PHONE)
-    assert page.locator("img").count() == (report / "index.html").read_text().count("<img ") >= 5
-    wrong += page.evaluate(LOOK)
+DROPOUT = STUDIES["dropout"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    "Results of the networks of the report that saw the sample."
+    runs = tmp_path_factory.mktemp("runs")
+    trials = [trial for [trial] in STUDIES["report"].trials("smoke", [0]).values()]
+    run_trials({"report": trials}, runs, workers=1)
+    return runs
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    own = read_records(folder)
+    return {name: own[trial.digest] for name, [trial] in STUDIES["report"].trials("smoke", [0]).items()}
+
+
+@pytest.fixture(scope="module")
+def published():
+    return read_records(published_folder())
+
+
+@pytest.fixture
+def made_up(run):
+    "Accuracies around 88 % for some arms of a study."
+    def make(study, arms=None, seeds=10):
+        rng, found = np.random.default_rng(0), {}
+        for name, trials in study.trials("full", range(seeds)).items():
+            for trial in trials if arms is None or name in arms else ():
+                scores = replace(run["MLP"].scores, accuracy=rng.normal(0.88, 0.002))
+                found[trial.digest] = replace(run["MLP"], trial=trial, scores=scores)
+        return found
+
+    return make
+
+
+def rendered(context):
+    "A study as HTML."
+    module = page._templates().get_template("parts.html").module
+    return " ".join(str(module.study(context)).split())
+
+
+def failed(records, kind):
+    return {digest: Failure(r.trial, kind, "the disk is full", 0, {}, "") for digest, r in records.items()}
+
+
+def test_a_table_is_printed_in_two_forms():
+    table = Table(["", "b"], [("", [["1 < 2", 3]]), ("short runs", [["c", 4]])])
+    assert table.text().splitlines() == ["       b", "1 < 2  3", "short runs", "c      4"]
+    module = page._templates().get_template("parts.html").module
+    html = str(module.show(table))
+    assert '<th scope="row">1 &lt; 2</th><td>3</td>' in html and "<td></td><th>b</th>" in html
+    assert '<tr class="group"><th colspan="2">short runs</th></tr>' in html
+    assert '<td data-name="b">3</td>' in str(module.show(table_of(["", "b"], [["a", 3]]), text=True))
+
+
+def test_a_study_of_made_up_results(made_up):
+    html = rendered(study_context(DROPOUT, Known(made_up(DROPOUT), {})))
+    for part in ("<img alt=", "87.11", "no difference shown", "70 results (70 of your own), seeds 0 to 9, 20 epochs"):
+        assert part in html, part
+    assert "Missing" not in html and "Short runs" not in html
+    mixed = Known(made_up(DROPOUT, ["0.1"]), made_up(DROPOUT, ["0.2"]))
+    assert "20 results (10 of your own and 10 shipped with fmnist)" in rendered(study_context(DROPOUT, mixed))
+
+
+def test_a_study_without_results(made_up):
+    html = rendered(study_context(STUDIES["pooling"], Known({}, {})))
+    assert "<img" not in html and "92.50" in html and "10 in all arms" in html
+    assert "fmnist_run kernel_sizes --budget full" in rendered(study_context(STUDIES["kernel_sizes"], Known({}, {})))
+    gaps = study_records(DROPOUT, by_network(made_up(DROPOUT, ["0.1", "0.2"], 3)))
+    assert list(lacking(DROPOUT, gaps)["arms"].items())[:3] == [("0.01", 10), ("0.05", 10), ("0.1", 7)]
+    assert lacking(DROPOUT, study_records(DROPOUT, by_network(made_up(DROPOUT)))) == {}
+
+
+def test_failures_hide_no_result_and_are_counted(made_up):
+    all_of_them, broken = made_up(DROPOUT), failed(made_up(DROPOUT, ["0.1"]), "error")
+    with_broken = rendered(study_context(DROPOUT, Known(broken, all_of_them)))
+    assert with_broken == rendered(study_context(DROPOUT, Known({}, all_of_them)))
+    lost = failed(made_up(DROPOUT, ["0.1"], 4), "diverged")
+    context = study_context(DROPOUT, Known(all_of_them | lost, {}))
+    assert rendered(context).count(", failed runs left out") == 6  # the reference lacks some, so each comparison does
+    assert [c.diverged for c in context["rates"]] == [(0, 4)] * 6 and "Fisher" in rendered(context)
+
+
+def test_short_runs_stand_apart(run, made_up, published):
+    quick = {}
+    for trials in DROPOUT.trials("quick", [0, 1]).values():
+        quick |= {trial.digest: replace(run["MLP"], trial=trial) for trial in trials}
+    html = rendered(study_context(DROPOUT, Known(quick, published, "quick")))
+    assert "Short runs" in html and "not comparable" in html
+    full = {trial.digest: trial for [trial] in STUDIES["report"].trials("full", [0]).values()}
+    long_mlp = next(replace(run["MLP"], trial=trial) for trial in full.values() if trial.model == "mlp")
+    groups = page.scores_table({"MLP": long_mlp, "CNN": run["CNN"]}).groups
+    assert [[row[0] for row in rows] for _, rows in groups] == [
+        ["MLP, this run", "MLP, original report", "CNN, original report"], ["CNN, this run"]]
+    assert not groups[0][0] and "not comparable" in groups[1][0]
+
+
+def test_a_third_network_has_its_slot(run, published, monkeypatch):
+    study, third = STUDIES["report"], "modern CNN"
+    monkeypatch.setitem(STUDIES, "report", replace(study, arms=study.arms | {third: study.arms["CNN"]}))
+    three = run | {third: run["CNN"]}
+    context = page._own_context(three, fashion_mnist_sample(), Known({}, published, "smoke"))
+    assert [network["name"] for network in context["run"]] == ["MLP", "CNN", third] == context["shorter"]
+    assert context["scores"].groups[-1][1][-1][0] == "modern CNN, this run"
+    assert context["provenance"].header == ["", "MLP", "CNN", third]
+
+
+def test_pictures_need_something_to_show(made_up):
+    assert page.plot_study(DROPOUT, {arm: {} for arm in DROPOUT.arms}) is None
+    one_arm = study_records(DROPOUT, by_network(made_up(DROPOUT, ["0.1"])))
+    assert page.plot_study(DROPOUT, one_arm) is None  # nothing to compare
+    one_seed = study_records(DROPOUT, by_network(made_up(DROPOUT, ["0.5"], 1)))
+    [axes] = page.plot_study(DROPOUT, one_arm | {"0.5": one_seed["0.5"]}).axes
+    assert [label.get_text() for label in axes.get_yticklabels()][2::4] == ["0.1  (n = 10)", "0.5  (n = 1)"]
+    assert len(axes.containers) == 1  # one seed has no interval
+
+
+def test_made_up_arms_are_marked(published):
+    study = STUDIES["filters"]
+    [(_, rows)] = study_table(study, Known({}, published).arms(study)[1]).groups
+    assert [row[0] for row in rows][-1] == "32-64-128-128-128 *"
+
+
+def test_every_count_of_claims_comes_from_one_list(published):
+    context = page.claims_context(Known({}, published))
+    assert context["rows"] == len(judge(by_network(published))) == len(context["table"].groups[0][1])
+    assert sum(context["counts"].values()) == context["findings"] < context["rows"]
+    assert context["lacking"] + context["open"] == context["counts"]["not decidable"]
+    assert len(context["sensitive"]) == len(context["sensitivity"].groups[0][1])
+
+
+def test_the_page_without_published_results(run, tmp_path):
+    "A fresh package would have none: nothing may fail, and nothing may be invented."
+    known = Known({result.trial.digest: result for result in run.values()}, {}, "smoke")
+    text = page.write_report(run, fashion_mnist_sample(), known, tmp_path / "index.html").read_text()
+    for number in range(2, 10):
+        assert f"<h3>Figure {number}: " in text
+    assert "only the small sample" in text and "MLP and CNN of this run had fewer epochs" in " ".join(text.split())
+    words = re.sub(r'src="[^"]*"', "", text)
+    assert not re.search(r">\s*None\s*<|\b(nan|inf)\b", words)
+
+
+def test_nothing_of_matplotlib_keeps_the_page_from_being_written(folder, tmp_path):
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\n")
+    command = "from fmnist.report import fmnist_report; fmnist_report()"
+    arguments = ["--budget", "smoke", "--folder", str(folder), "--output", str(tmp_path / "page" / "index.html")]
+    settings = {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc")}
+    for backend, more in (("nonsense", ["--check"]), ("module://not_there", [])):
+        called = [sys.executable, "-c", command, *arguments, *more]
+        environment = os.environ | settings | {"MPLBACKEND": backend}
+        done = subprocess.run(called, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "page" / "index.html").stat().st_size > 100_000
+
+
+def test_a_place_that_is_none_is_found_before_the_training(tmp_path):
+    (tmp_path / "file").write_text("")
+    for output, reason in ((tmp_path, "it is a folder"), (tmp_path / "file" / "index.html", "")):
+        with pytest.raises(SystemExit, match=f"fmnist_report: --output .* cannot be written: {reason}"):
+            page.fmnist_report(["--check", "--output", str(output)])
+    assert page.fmnist_report(["--check", "--output", str(tmp_path / "new" / "index.html")]) is None
+
+
+def test_on_a_phone(visit, report):  # noqa: F811
+    opened, wrong = visit(report, "index.html", viewport=PHONE)
+    assert opened.locator("img").count() == (report / "index.html").read_text().count("<img ") >= 5
+    wrong += opened.evaluate(LOOK)
     assert not wrong, wrong
 
 
-def test_screenshot(visit, report):
-    page, _ = visit(report, "index.html", viewport={"width": 1100, "height": 2000})
-    assert len(page.screenshot()) > 30_000  # an empty page has a few
+def test_screenshot(visit, report):  # noqa: F811
+    opened, _ = visit(report, "index.html", viewport={"width": 1100, "height": 2000})
+    assert len(opened.screenshot()) > 30_000  # an empty page has a few
