@@ -22,8 +22,8 @@ from .files import (FILES, MIRRORS, Download, as_path, find_fashion_mnist, find_
                           idx_digest, load_idx_set, load_sample)
 
 # These are found here by modules that are older than their own.
-from .checks import whole_number
-from .files import IDXError, _idx_header, atomic_write, load_idx_file, save_idx_file
+from .checks import whole_number # noqa: F401
+from .files import atomic_write # noqa: F401
 
 # %% ../nbs/01_data.ipynb #1c9f42b8
 def as_pixels(
@@ -181,8 +181,9 @@ class ImageData(ImageSources):
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
            "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
-# %% ../nbs/01_data.ipynb #f7ef5fb1
-def _digest(digests): return hashlib.sha256(" ".join(digests).encode()).hexdigest()[:8]
+# %% ../nbs/01_data.ipynb #9c47d0e9
+def _digest(digests):
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()[:8]
 
 FASHION_MNIST_DIGEST = _digest(digest for _, digest in FILES.values()) # of all 70,000 images
 
@@ -216,7 +217,8 @@ def show_images(
     images = [as_array(image) for image in images]
     rows = -(-len(images)//columns)
     lines = max((title.count("\n") + 1 for title in titles), default=0)
-    height = rows*(size + 0.15*lines)
+    tall = max((image.shape[0]/image.shape[1] for image in images), default=1)
+    height = rows*(size*tall + 0.15*lines)
     fig, axes = plt.subplots(rows, columns, figsize=(columns*size, height), squeeze=False,
                              layout="constrained")
     for ax in axes.flat: ax.axis("off")
@@ -324,11 +326,11 @@ def random_generator(
 # %% ../nbs/01_data.ipynb #49de1262
 def train_valid_split(
     labels, # (n,) classes
-    valid_fraction:float=0.2, # Share of each class to set aside, at least 0 and less than 1
+    valid_fraction:float=0.2, # Share of each class to set aside, more than 0 and less than 1
     seed:int=0 # Another seed, another split
 ) -> tuple: # Indices for training and for validation, both ascending, int64
     "A stratified split."
-    check(0 <= valid_fraction < 1, "valid_fraction", valid_fraction, "at least 0 and less than 1")
+    check(0 < valid_fraction < 1, "valid_fraction", valid_fraction, "more than 0 and less than 1")
     generator, labels = random_generator(seed, "split"), as_array(labels)
     is_valid = np.zeros(len(labels), bool)
     for label in np.unique(labels):
@@ -402,7 +404,7 @@ def flatten_images(
 def mlp_batches(
     data:ImageData, # The full set, the sample, or your own
     batch_size:int=64, # Images in a training batch
-    valid_fraction:float=0.2, # Share of the training images set aside for validation; 0: none, and no such batches
+    valid_fraction:float=0.2, # Share of the training images set aside for validation
     seed:int=0, # For the split and for the order
     augment=None # What to do to training images at random; see `augmentation`
 ) -> tuple: # `Batches` for training (shuffled), validation and test
@@ -410,7 +412,7 @@ def mlp_batches(
     train, valid = train_valid_split(data.train_labels, valid_fraction, seed)
     images, labels = data.train_images, data.train_labels
     return (Batches(images[train], labels[train], flatten_images, batch_size, True, seed, augment),
-            Batches(images[valid], labels[valid], flatten_images, 1000) if len(valid) else None,
+            Batches(images[valid], labels[valid], flatten_images, 1000),
             Batches(data.test_images, data.test_labels, flatten_images, 1000))
 
 # %% ../nbs/01_data.ipynb #a7c3e19d
@@ -481,7 +483,7 @@ def normalise_images(
 def cnn_batches(
     data:ImageData, # The full set, the sample, or your own
     batch_size:int=64, # Images in a training batch
-    valid_fraction:float=0.2, # Share of the training images set aside for validation; 0: none, and no such batches
+    valid_fraction:float=0.2, # Share of the training images set aside for validation
     seed:int=0, # For the split and for the order: the same as in `mlp_batches`
     device="cpu", # Where the images live: a torch device or its name
     augment=None # What to do to training images at random; see `augmentation`
@@ -489,7 +491,7 @@ def cnn_batches(
     "The three sets of batches that the CNN's `train` and `validate` take, as tensors on `device`."
     import torch
     train, valid, test = mlp_batches(data, batch_size, valid_fraction, seed, augment)
-    for batches in filter(None, (train, valid, test)):
+    for batches in (train, valid, test):
         batches.images = torch.as_tensor(batches.images, device=device)
         batches.labels = torch.as_tensor(batches.labels, device=device)
         batches.prepare = normalise_images

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import __version__
+import fmnist
 from .checks import check
 
 # %% ../nbs/01b_files.ipynb #9fb3d9ab
@@ -160,8 +160,9 @@ def _idx_header(array):
         raise IDXError(f"IDX has no type for {array.dtype}; it has {', '.join(map(str, codes))}")
     return struct.pack(f">HBB{array.ndim}I", 0, codes[dtype], array.ndim, *array.shape)
 
-# %% ../nbs/01b_files.ipynb #3e833335
-def _idx_values(array): return np.ascontiguousarray(array, array.dtype.newbyteorder(">")).data
+# %% ../nbs/01b_files.ipynb #42be9ec0
+def _idx_values(array):
+    return np.ascontiguousarray(array, array.dtype.newbyteorder(">")).data
 
 # %% ../nbs/01b_files.ipynb #8a662ef4
 def idx_digest(
@@ -308,7 +309,7 @@ def _load_folder(folder, table, below=()):
 @dataclass(frozen=True)
 class Download:
     "How a mirror is asked for a file, and how long it may take before the next mirror is tried."
-    user_agent: str = f"fmnist/{__version__}" # Who we say we are
+    user_agent: str = f"fmnist/{fmnist.__version__}" # Who we say we are
     seconds: float = 900 # For one file, at most
     least_speed: float = 2048 # Bytes a second, the mean over each window
     window: float = 20 # Seconds after which the speed is looked at; a silent mirror gets no more
@@ -427,7 +428,8 @@ def _search(places, table, failures):
     return None
 
 # %% ../nbs/01b_files.ipynb #2b7d94fe
-def _lines(failures): return "\n".join(f"  - {place}: {error}" for place, error in failures.items())
+def _lines(failures):
+    return "\n".join(f"  - {place}: {error}" for place, error in failures.items())
 
 # %% ../nbs/01b_files.ipynb #cb969e00
 def find_fashion_mnist(

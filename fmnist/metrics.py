@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['confusion_matrix', 'class_scores', 'as_probabilities', 'cross_entropy', 'Scores', 'Epoch', 'History', 'plot_history',
            'plot_confusion', 'plot_class_scores', 'Mistake', 'find_mistakes', 'certainty', 'plot_mistakes',
-           'Reliability', 'reliability', 'plot_reliability']
+           'Reliability', 'reliability', 'wilson', 'plot_reliability']
 
 # %% ../nbs/02_metrics.ipynb #2cfefc5b
 from dataclasses import asdict, dataclass
@@ -248,7 +248,7 @@ def plot_class_scores(
     ax = _axes(ax, 4.8, 1 + 0.26*len(f1))
     ax.hlines(rows, precision[order], recall[order], color="0.6", zorder=0)
     ax.scatter(precision[order], rows, 45, "white", edgecolor=blue, label="precision")
-    ax.scatter(recall[order], rows, 45, orange, label="recall")
+    ax.scatter(recall[order], rows, 45, color=orange, label="recall")
     names = np.array(_names(len(f1), classes))[order]
     ax.set(xlabel="percent", yticks=rows, yticklabels=names, title=title)
     ax.grid(axis="x", alpha=0.3)
@@ -330,8 +330,11 @@ def reliability(
     return Reliability(counts, confidence, accuracy, error)
 
 # %% ../nbs/02_metrics.ipynb #e9827675
-def _wilson(share, count):
-    "The ends of Wilson's 95 % interval for a `share` of `count`."
+def wilson(
+    share, # Seen, 0 to 1; a number or an array
+    count # Of how many
+) -> tuple: # The lower and the upper end, 0 to 1
+    "Wilson's 95 % interval for a share."
     c = 1.96**2/count
     middle, half = share + c/2, np.sqrt(c*share*(1 - share) + c*c/4)
     return (middle - half)/(1 + c), (middle + half)/(1 + c)
@@ -341,7 +344,7 @@ def _plot_shares(ax, result, colour):
     "The points of a reliability diagram, each with its interval."
     filled = result.counts > 0
     counts, confidence, accuracy = (values[filled] for values in result[:3])
-    low, high = _wilson(accuracy, counts)
+    low, high = wilson(accuracy, counts)
     ends = 100*np.array([accuracy - low, high - accuracy]).clip(0)
     ax.plot([0, 100], [0, 100], "--", color="0.4", label="calibrated")
     ax.errorbar(100*confidence, 100*accuracy, ends, fmt="o-", color=colour, capsize=3,

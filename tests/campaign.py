@@ -2,10 +2,12 @@
 
     python tests/campaign.py --idx 1000000 --seed 1
 
-Each kind of file has a function here, `kind(folder, draw)`: it makes one damaged input in the empty `folder`, drawing from
-the generator `draw`, has it read, and returns a word for what came of it, to be counted. Whatever it does not catch ends the
-campaign and is printed with the seed that makes it again. `tests/test_campaign.py` runs a few hundred of each.
+Each kind of file has a function here, `kind(folder, draw)`: it makes one damaged input in the empty
+`folder`, drawing from the generator `draw`, has it read, and returns a word for what came of it, to
+be counted. Whatever it does not catch ends the campaign and is printed with the seed that makes it
+again. `tests/test_campaign.py` runs a few hundred of each.
 """
+
 import argparse
 import collections
 import functools
@@ -39,11 +41,13 @@ def mutate(content, draw, times=2):
         elif kind == 1:
             del content[start:]
         elif kind == 2:
-            del content[start:min(end, start + 8)]
+            del content[start : min(end, start + 8)]
         elif kind == 3:
             content[start:start] = draw.bytes(draw.integers(9))
         elif kind == 4:
-            content[start:start + 4] = struct.pack(">I", int(draw.choice([0, 1, 255, 2**16, 2**31, 2**32 - 1])))
+            content[start : start + 4] = struct.pack(
+                ">I", int(draw.choice([0, 1, 255, 2**16, 2**31, 2**32 - 1]))
+            )
         else:
             content[start:start] = content[start:end][:64]
     return bytes(content)
@@ -55,7 +59,9 @@ def idx(folder, draw):
     shape = tuple(draw.integers(0, 5, draw.integers(0, 5)).tolist())
     if draw.integers(8) == 0:  # any header
         dimensions = draw.choice([0, 1, 2, 3, 2**16, 2**32 - 1], draw.integers(0, 80)).tolist()
-        content = struct.pack(f">HBB{len(dimensions)}I", 0, draw.choice(CODES), len(dimensions), *dimensions)
+        content = struct.pack(
+            f">HBB{len(dimensions)}I", 0, draw.choice(CODES), len(dimensions), *dimensions
+        )
         content += draw.bytes(draw.integers(100))
     else:
         kind = draw.integers(len(CODES))
@@ -78,10 +84,27 @@ def idx(folder, draw):
 def damage(value, draw):
     "A value of JSON with one of its parts replaced by something that does not belong there."
     if isinstance(value, (dict, list)) and value and draw.integers(8):
-        key = draw.choice(list(value)) if isinstance(value, dict) else int(draw.integers(len(value)))
+        key = (
+            draw.choice(list(value)) if isinstance(value, dict) else int(draw.integers(len(value)))
+        )
         value[key] = damage(value[key], draw)
         return value
-    others = [None, True, -1, 7, 0.5, 10**30, "x", "\ud800", math.nan, math.inf, [], [1], {}, {"x": 1}]
+    others = [
+        None,
+        True,
+        -1,
+        7,
+        0.5,
+        10**30,
+        "x",
+        "\ud800",
+        math.nan,
+        math.inf,
+        [],
+        [1],
+        {},
+        {"x": 1},
+    ]
     return others[draw.integers(len(others))]
 
 
@@ -89,7 +112,9 @@ def line(folder, draw):
     "A line of results behind a good one, its bytes or its values damaged."
     good, whole = draw.choice(published_lines(), 2, replace=False).tolist()
     by_value = draw.integers(2)
-    content = json.dumps(damage(json.loads(whole), draw)).encode() if by_value else mutate(whole, draw)
+    content = (
+        json.dumps(damage(json.loads(whole), draw)).encode() if by_value else mutate(whole, draw)
+    )
     content = content.replace(b"\n", b" ")
     (folder / "study.jsonl").write_bytes(good + b"\n" + content + b"\n")
     with warnings.catch_warnings(record=True) as caught:
@@ -106,10 +131,13 @@ def line(folder, draw):
 def published_lines():
     "All lines that ship with the package, as an array of bytes."
     paths = sorted(published_folder().glob("*.jsonl"))
-    return np.array([line for path in paths for line in path.read_bytes().splitlines()], dtype=object)
+    return np.array(
+        [line for path in paths for line in path.read_bytes().splitlines()], dtype=object
+    )
 
 
-KINDS = {"idx": idx, "line": line}  # name on the command line -> function; npz files and checkpoints belong here, too
+# Name on the command line -> function; npz files and checkpoints belong here, too.
+KINDS = {"idx": idx, "line": line}
 
 
 def run(kind, count, seed=0):
@@ -120,7 +148,9 @@ def run(kind, count, seed=0):
             try:
                 outcomes[KINDS[kind](Path(folder), np.random.default_rng([seed, number]))] += 1
             except Exception as error:
-                raise AssertionError(f"{kind}, seed {seed}, input {number}: {type(error).__name__}: {error}") from error
+                raise AssertionError(
+                    f"{kind}, seed {seed}, input {number}: {type(error).__name__}: {error}"
+                ) from error
             for path in Path(folder).iterdir():
                 path.unlink()
     return outcomes
@@ -130,7 +160,9 @@ def main(argv=None):
     "Run the kinds that are asked for, and print the counts."
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     for kind, function in KINDS.items():
-        parser.add_argument(f"--{kind}", type=int, default=0, metavar="COUNT", help=function.__doc__)
+        parser.add_argument(
+            f"--{kind}", type=int, default=0, metavar="COUNT", help=function.__doc__
+        )
     parser.add_argument("--seed", type=int, default=0, help="another seed, other inputs")
     arguments = vars(parser.parse_args(argv))
     for kind in KINDS:

@@ -1,4 +1,5 @@
 "A short run of tests/campaign.py; the long one is started by hand."
+
 import campaign
 import pytest
 
@@ -6,7 +7,9 @@ import pytest
 @pytest.mark.parametrize("kind", campaign.KINDS)
 def test_short_campaign(kind):
     outcomes = campaign.run(kind, 300)
-    assert sum(outcomes.values()) == 300 and len(outcomes) > 1, outcomes  # some are read, some refused
+    assert sum(outcomes.values()) == 300 and len(outcomes) > 1, (
+        outcomes
+    )  # some are read, some refused
 
 
 def test_an_unexpected_error_is_told_with_its_input(monkeypatch):

@@ -1,4 +1,5 @@
 "Fashion-MNIST is found wherever it may lie, or downloaded, whatever mirrors and killers do."
+
 import http.server
 import os
 import signal
@@ -16,7 +17,14 @@ import pytest
 
 from fmnist import files
 from fmnist.data import ImageData, fashion_mnist
-from fmnist.files import FILES, SAMPLE_FOLDER, Download, find_fashion_mnist, idx_digest, save_idx_file
+from fmnist.files import (
+    FILES,
+    SAMPLE_FOLDER,
+    Download,
+    find_fashion_mnist,
+    idx_digest,
+    save_idx_file,
+)
 
 SAMPLE = files.load_sample()
 TABLE = {name: (part.shape, idx_digest(part)) for name, part in zip(FILES, SAMPLE, strict=True)}
@@ -115,8 +123,11 @@ def test_mirrors_that_fail_give_way(serve, nowhere):
     (nowhere / "bad").mkdir()
     for name in NAMES:
         (nowhere / "bad" / name).write_bytes(b"<html>404, but politely</html>")
-    strange = [speak(b"hello?\r\n\r\n"), speak(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\ncut"),
-               speak(b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n")]
+    strange = [
+        speak(b"hello?\r\n\r\n"),
+        speak(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\ncut"),
+        speak(b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n"),
+    ]
     assert is_sample(find(mirrors=(NOBODY, serve(nowhere / "bad"), *strange, serve())))
     assert sorted(path.name for path in files.cache_folder().iterdir()) == NAMES
     assert is_sample(find(mirrors=()))  # from the cache
@@ -129,8 +140,12 @@ def test_only_what_is_damaged_is_fetched_again(serve, nowhere):
     assert len(asked) == 4
     damaged = files.cache_folder() / "t10k-labels-idx1-ubyte.gz"
     damaged.write_bytes(damaged.read_bytes()[:100])
-    (files.cache_folder() / "train-labels-idx1-ubyte").write_bytes(b"a damaged file beside the good one")
-    left_over = files.cache_folder() / ".train-images-idx3-ubyte.gz.123-abc.tmp"  # of a killed download
+    (files.cache_folder() / "train-labels-idx1-ubyte").write_bytes(
+        b"a damaged file beside the good one"
+    )
+    left_over = (
+        files.cache_folder() / ".train-images-idx3-ubyte.gz.123-abc.tmp"
+    )  # of a killed download
     left_over.touch()
     os.utime(left_over, (0, 0))
     assert is_sample(find(mirrors=good))
@@ -220,17 +235,34 @@ def spelt_with_a_dot(name):
     return name.replace("-idx", ".idx")
 
 
-@pytest.mark.parametrize("folder, suffix", [
-    ("data/FashionMNIST/raw", ".gz"), ("data/fashion", ".gz"), ("kaggle/fashionmnist", ""),
-    ("kaggle/datasets/zalando-research/fashionmnist", "")])  # fmt: skip
+@pytest.mark.parametrize(
+    "folder, suffix",
+    [
+        ("data/FashionMNIST/raw", ".gz"),
+        ("data/fashion", ".gz"),
+        ("kaggle/fashionmnist", ""),
+        ("kaggle/datasets/zalando-research/fashionmnist", ""),
+    ],
+)
 def test_places_where_it_usually_lies(nowhere, folder, suffix):
     store(nowhere / folder, suffix)
-    store(nowhere / "kaggle" / "datasets" / "another", change=lambda part: part // 2)  # files of the same names
+    store(
+        nowhere / "kaggle" / "datasets" / "another", change=lambda part: part // 2
+    )  # files of the same names
     assert is_sample(find(mirrors=()))
 
 
-@pytest.mark.parametrize("folder", [
-    "root", "root/FashionMNIST/raw", "root/raw", "root/data/fashion", "root/fashionmnist", "root/zalando-research/fashionmnist"])  # fmt: skip
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "root",
+        "root/FashionMNIST/raw",
+        "root/raw",
+        "root/data/fashion",
+        "root/fashionmnist",
+        "root/zalando-research/fashionmnist",
+    ],
+)
 @pytest.mark.parametrize("spelling", [str, spelt_with_a_dot])
 def test_folders_that_people_name(nowhere, folder, spelling):
     store(nowhere / folder, ".gz", spelling)
@@ -247,7 +279,9 @@ def test_what_was_named_is_mentioned_if_it_fails(serve, nowhere):
 def test_other_data_are_not_replaced(serve, nowhere):
     "A whole data set in the folder that was named is not Fashion-MNIST, and nothing else is given for it."
     store(nowhere / "digits", change=lambda part: part // 2)
-    with pytest.raises(ValueError, match="holds other data than Fashion-MNIST .*ImageData.from_idx reads them"):
+    with pytest.raises(
+        ValueError, match="holds other data than Fashion-MNIST .*ImageData.from_idx reads them"
+    ):
         find(nowhere / "digits", mirrors=serve())
     assert len(ImageData.from_idx(nowhere / "digits").train_labels) == 2000
 
@@ -274,8 +308,15 @@ def test_a_bomb_with_an_honest_header_is_not_unpacked(tmp_path, dtype, shape):
 
 
 def test_a_null_character_in_a_path(nowhere):
-    for call in (fashion_mnist, ImageData.from_idx, files.load_idx_file, partial(save_idx_file, array=SAMPLE[1])):
-        with pytest.raises(ValueError, match=r"is 'a\\x00b', expected a path without a null character"):
+    for call in (
+        fashion_mnist,
+        ImageData.from_idx,
+        files.load_idx_file,
+        partial(save_idx_file, array=SAMPLE[1]),
+    ):
+        with pytest.raises(
+            ValueError, match=r"is 'a\\x00b', expected a path without a null character"
+        ):
             call("a\0b")
 
 
@@ -306,9 +347,18 @@ def test_a_pipe_instead_of_a_file(serve, nowhere):
 def start(mirror, cache):
     "A process of its own that wants the data."
     environment = {key: value for key, value in os.environ.items() if key != "FMNIST_DATA"}
-    environment |= {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(Path(files.__file__).parents[1])}
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, mirror], env=environment, cwd=cache,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    environment |= {
+        "XDG_CACHE_HOME": str(cache),
+        "PYTHONPATH": str(Path(files.__file__).parents[1]),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, mirror],
+        env=environment,
+        cwd=cache,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def test_two_at_once(serve, tmp_path):
@@ -328,7 +378,9 @@ def test_killed_in_the_middle(serve, tmp_path):
         time.sleep(0.01)
     process.kill()
     process.wait()
-    assert not (tmp_path / "fmnist" / "train-images-idx3-ubyte.gz").exists()  # nothing that looks whole
+    assert not (
+        tmp_path / "fmnist" / "train-images-idx3-ubyte.gz"
+    ).exists()  # nothing that looks whole
     out, err = start(address, tmp_path).communicate(timeout=60)
     assert out.strip() == "2000", err
 
@@ -349,7 +401,9 @@ def test_debian_package_without_root(monkeypatch, tmp_path):
     "Unpacked into the cache by programs that stand in for Debian's; they check how they are called."
     tools, target = tmp_path / "bin", files.DEBIAN_FOLDER
     tools.mkdir()
-    (tools / "apt-get").write_text('#!/bin/sh\n[ "$*" = "download dataset-fashion-mnist" ] && : > dataset.deb\n')
+    (tools / "apt-get").write_text(
+        '#!/bin/sh\n[ "$*" = "download dataset-fashion-mnist" ] && : > dataset.deb\n'
+    )
     (tools / "dpkg-deb").write_text(
         '#!/bin/sh\n[ "$1" = -x ] && [ -f "$2" ] && '
         f'mkdir -p "$3{target}" && cp "{SAMPLE_FOLDER}"/*.gz "$3{target}"\n'

@@ -1,4 +1,5 @@
 "`load_idx_file` answers any bytes with an array or an IDXError, nothing else."
+
 import gzip
 import math
 import struct
@@ -12,7 +13,9 @@ from fmnist.files import IDXError, load_idx_file, save_idx_file
 
 shapes = st.lists(st.integers(0, 5), max_size=5).map(tuple)
 types = st.sampled_from(["uint8", "int8", "int16", "int32", "float32", "float64"])
-many = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def load(path, content):
@@ -31,7 +34,13 @@ def test_arbitrary_bytes(tmp_path, content, packed):
 
 
 @many
-@given(head=st.sampled_from([8, 9, 11, 12, 13, 14]), dims=st.lists(st.integers(0, 3) | st.integers(0, 2**32 - 1), max_size=80) | st.lists(st.integers(0, 3), max_size=4), tail=st.binary(max_size=100), packed=st.booleans())
+@given(
+    head=st.sampled_from([8, 9, 11, 12, 13, 14]),
+    dims=st.lists(st.integers(0, 3) | st.integers(0, 2**32 - 1), max_size=80)
+    | st.lists(st.integers(0, 3), max_size=4),
+    tail=st.binary(max_size=100),
+    packed=st.booleans(),
+)
 def test_arbitrary_headers(tmp_path, head, dims, tail, packed):
     content = struct.pack(f">HBB{len(dims)}I", 0, head, len(dims), *dims) + tail
     array = load(tmp_path / "file", gzip.compress(content) if packed else content)
@@ -67,7 +76,11 @@ def test_round_trip(tmp_path, shape, dtype, data, packed):
     path = tmp_path / ("file.gz" if packed else "file")
     save_idx_file(path, array)
     loaded = load_idx_file(path)
-    assert (loaded.dtype, loaded.shape, loaded.tobytes()) == (array.dtype, array.shape, array.tobytes())
+    assert (loaded.dtype, loaded.shape, loaded.tobytes()) == (
+        array.dtype,
+        array.shape,
+        array.tobytes(),
+    )
     assert loaded.flags.writeable
 
 
