@@ -15,6 +15,7 @@ from concurrent.futures import BrokenExecutor, Executor
 from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from .checks import check, check_choice
 from .machine import available_cores, default_threads, describe_machine
@@ -87,8 +88,8 @@ class Watch:
         executor:Executor, # Dask's, or any other
         bar # A progress bar
     ):
-        self.client, self.bar = getattr(executor, "_client", None), bar
-        self.started, self.told = time.monotonic(), False
+        self.client:Any = getattr(executor, "_client", None)
+        self.bar, self.started, self.told = bar, time.monotonic(), False
 
     def __call__(self):
         self.check()
@@ -299,7 +300,8 @@ class Desk:
         run # What computes a trial
     ):
         mend_files(plan, folder)
-        self.folder, self.run, self.precision = folder, run, None
+        self.folder, self.run = folder, run
+        self.precision:str|None = None # Of PyTorch's trials; "auto" is still to be measured
         self.known = read_records(folder)
         missing = missing_trials(plan, folder, self.known)
         self.missing = [trial for _, trial in missing.values()]

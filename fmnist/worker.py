@@ -114,8 +114,8 @@ class Worker:
     ):
         path = [os.path.abspath(place) for place in sys.path]
         command = [sys.executable, "-c", START.format(path=path)]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self.process = subprocess.Popen(command, env=os.environ | environment, **pipes, **APART)
+        how: dict = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE} | APART
+        self.process = subprocess.Popen(command, env=os.environ | environment, **how)
 
     def is_ready(self) -> bool:  # False if it has died instead
         "Wait until it takes calls."
