@@ -210,19 +210,19 @@ def _usual_cnn(data, settings, device, batch_size):
 
 # %% ../nbs/08_benchmarks.ipynb #f914f562
 def _our_cnn(data, settings, device, batch_size):
-    "The same with `fmnist.cnn`."
+    "The same with `fmnist.training`."
     import torch
-    from fmnist import cnn
+    from fmnist import cnn, training
     from fmnist.data import Batches, normalise_images
-    if device.type == "cpu": cnn._keep_memory()
+    if device.type == "cpu": training.keep_memory()
     images, labels = (torch.as_tensor(part, device=device) for part in (data.train_images, data.train_labels.astype(np.int64)))
     batches, model = Batches(images, labels, normalise_images, batch_size, shuffle=True), cnn.CNNModel(**settings).to(device)
-    dtype = cnn.faster_dtype(model.train(), normalise_images(images[:batch_size]))
+    dtype = training.faster_dtype(model.train(), normalise_images(images[:batch_size]))
     criterion = torch.nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-4, fused=device.type != "mps")
     scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
     numbers = itertools.count(1)
-    return model, lambda: cnn.train(model, batches, criterion, optimizer, next(numbers), dtype, scaler=scaler)
+    return model, lambda: training.train(model, batches, criterion, optimizer, next(numbers), dtype, scaler=scaler)
 
 CNN_WAYS = {"usual": _usual_cnn, "ours": _our_cnn}
 
@@ -294,7 +294,7 @@ def agreement(
 ): # Yields, for each seed, a dictionary "usual" and "ours" -> validation accuracy
     "Train both ways and compare."
     import torch
-    from fmnist.cnn import evaluate
+    from fmnist.training import evaluate
     from fmnist.data import cnn_batches, train_valid_split
     for seed in seeds:
         rows, valid = train_valid_split(data.train_labels, seed=seed)[0], cnn_batches(data, seed=seed, device=device)[1]

@@ -1,7 +1,8 @@
-"""What is written beside a network that is trained, and what is believed of it when it is read again.
+"""What is written beside a network in training, and what is believed of it when it is read again.
 
-A checkpoint is data, never code, and it may be anything: cut off by a full disk, of another program, forged. So it is
-compared with what this training would write, name by name, and what cannot be is a `CheckpointError`; the file stays as it is.
+A checkpoint is data, never code, and it may be anything: cut off by a full disk, of another program,
+forged. So it is compared with what this training would write, name by name, and what cannot be is
+a `CheckpointError`; the file stays as it is.
 
 A plain module, without a notebook: its tests are in tests/test_checkpoints.py.
 """
@@ -20,11 +21,24 @@ import numpy as np
 from .checks import CheckpointError, check, check_same_settings, is_number
 from .data import Batches, atomic_write
 
-__all__ = ["FORMAT", "REMEDY", "checkpoint_path", "save_file", "load_file", "read_checkpoint", "remove_leftovers",
-           "data_digest", "check_weights", "check_history", "check_optimizer"]
+__all__ = [
+    "FORMAT",
+    "REMEDY",
+    "checkpoint_path",
+    "save_file",
+    "load_file",
+    "read_checkpoint",
+    "remove_leftovers",
+    "data_digest",
+    "check_weights",
+    "check_history",
+    "check_optimizer",
+]
 
 FORMAT = "fmnist.training.fit, version 2"
-REMEDY = "Name another `path`, or start anew with resume=False, which replaces it after the first epoch"
+REMEDY = (
+    "Name another `path`, or start anew with resume=False, which replaces it after the first epoch"
+)
 
 
 def checkpoint_path(
@@ -66,7 +80,8 @@ def load_file(
     except OSError:
         raise
     except Exception as error:  # damaged files raise errors of a dozen types
-        raise CheckpointError(f"{path} is no checkpoint, or damaged ({type(error).__name__}). {REMEDY}") from error
+        reason = f"{path} is no checkpoint, or damaged ({type(error).__name__}). {REMEDY}"
+        raise CheckpointError(reason) from error
 
 
 def read_checkpoint(
@@ -80,9 +95,10 @@ def read_checkpoint(
     theirs = content.get("settings")
     if not isinstance(theirs, dict):
         raise CheckpointError(f"{path} does not say how it was made. {REMEDY}")
-    pairs = {name: (theirs.get(name), value) for name, value in settings.items()}
-    shown = {name: _first_difference(*pair) for name, pair in pairs.items()}
-    check_same_settings(path, *({name: pair[i] for name, pair in shown.items()} for i in (0, 1)), REMEDY)
+    there, here = {}, {}
+    for name, value in settings.items():
+        there[name], here[name] = _first_difference(theirs.get(name), value)
+    check_same_settings(path, there, here, REMEDY)
     return content
 
 
@@ -130,7 +146,7 @@ def data_digest(
     for part in parts:
         array = np.ascontiguousarray(part.detach().cpu() if hasattr(part, "detach") else part)
         digest.update(f"{array.dtype} {array.shape}".encode())
-        digest.update(array)
+        digest.update(array.tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -153,7 +169,8 @@ def check_weights(
     for name, value in mine.items():
         other = theirs[name]
         form = getattr(other, "dtype", None), tuple(getattr(other, "shape", ()))
-        check(form == (value.dtype, tuple(value.shape)), f"{name} of {what}", form, f"{value.dtype} {tuple(value.shape)}")
+        expected = value.dtype, tuple(value.shape)
+        check(form == expected, f"{name} of {what}", form, f"{expected}")
         check(bool(other.isfinite().all()), f"{name} of {what}", "not finite", "finite numbers")
 
 
@@ -164,15 +181,18 @@ def check_history(
 ):
     "Refuse a history that no training could have."
     numbers = [epoch.epoch for epoch in history.epochs]
-    check(bool(numbers) and numbers == list(range(1, len(numbers) + 1)), "its epochs", numbers, "1, 2, 3, ...")
-    check(len(numbers) <= epochs, "the number of its epochs", len(numbers), f"no more than the {epochs} asked for")
+    known = bool(numbers) and numbers == list(range(1, len(numbers) + 1))
+    check(known, "its epochs", numbers, "1, 2, 3, ...")
+    expected = f"no more than the {epochs} asked for"
+    check(len(numbers) <= epochs, "the number of its epochs", len(numbers), expected)
     for epoch in history.epochs:
         losses, shares = [epoch.train_loss, epoch.seconds], [epoch.train_accuracy]
         if validated:
             losses.append(epoch.valid_loss)
             shares.append(epoch.valid_accuracy)
         possible = all(map(is_number, losses + shares)) and all(0 <= share <= 1 for share in shares)
-        check(possible, f"epoch {epoch.epoch}", losses + shares, "finite numbers, accuracies from 0 to 1")
+        expected = "finite numbers, accuracies from 0 to 1"
+        check(possible, f"epoch {epoch.epoch}", losses + shares, expected)
 
 
 def check_optimizer(
@@ -190,5 +210,5 @@ def check_optimizer(
             if shape is None:
                 continue
             fits = value.ndim == 0 or shape == params[number].shape
-            possible = fits and bool(value.isfinite().all())
-            check(possible, f"{name} of the optimizer's parameter {number}", tuple(shape), "finite numbers of its shape")
+            possible, what = fits and bool(value.isfinite().all()), f"{name} of parameter {number}"
+            check(possible, what, tuple(shape), "finite numbers of its shape")

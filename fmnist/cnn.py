@@ -12,8 +12,7 @@ import torch
 from torch import nn
 
 from .checks import check, check_choice, is_whole
-from .training import CheckpointError, evaluate, faster_dtype, fit, train, torch_seed
-from .training import keep_memory as _keep_memory
+from .training import torch_seed
 
 # %% ../nbs/04_cnn.ipynb #e5808017
 def _shrunk(size, window, what, sizes):
@@ -52,9 +51,9 @@ def _convolutions(widths, windows, pooling, pool_after, pool):
     "Convolution, normalisation, ReLU and pooling for each of `windows`."
     maps, channels = nn.Sequential(), zip(widths[:-1], widths[1:], strict=True)
     for i, ((a, b), window) in enumerate(zip(channels, windows, strict=True), 1):
-        rest = [nn.ReLU()]
+        rest: list = [nn.ReLU()]
         if i in pool_after: rest.append(_POOLING[pooling](*pool))
-        if pooling != "average": rest.reverse() # ReLU keeps the order, so it can wait until less is left
+        if pooling != "average": rest.reverse() # ReLU can wait until less is left
         maps.extend([nn.Conv2d(a, b, *window), nn.BatchNorm2d(b), *rest])
     if pooling == "global avg": maps.append(nn.AdaptiveAvgPool2d(1))
     return maps
@@ -62,7 +61,8 @@ def _convolutions(widths, windows, pooling, pool_after, pool):
 def _classifier(sizes, classes, dropout):
     "The fully connected layers, from the flattened maps to the logits."
     layers: list = [nn.Flatten()]
-    for a, b in zip(sizes, sizes[1:]): layers += [nn.Dropout(dropout), nn.Linear(a, b), nn.ReLU()]
+    for a, b in zip(sizes[:-1], sizes[1:], strict=True):
+        layers += [nn.Dropout(dropout), nn.Linear(a, b), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(sizes[-1], classes))
 
 # %% ../nbs/04_cnn.ipynb #c2af5a7a
@@ -85,7 +85,8 @@ def _check_cnn(windows, pooling, initialization, dropout, pool_after, pool):
     lengths = {name: len(values) for name, values in windows.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"one entry for each convolution is needed in all of {lengths}")
-    check(0 <= dropout < 1, "dropout", dropout, "at least 0 and less than 1: it is the probability of dropping")
+    check(0 <= dropout < 1, "dropout", dropout,
+          "at least 0 and less than 1: it is the probability of dropping")
     check_choice("pooling", pooling, _POOLING)
     check_choice("initialization", initialization, _INITIALIZATIONS)
     count = lengths["channels"]
@@ -95,10 +96,16 @@ def _check_cnn(windows, pooling, initialization, dropout, pool_after, pool):
     check(fits and 2*pool[2] <= pool[0], "pool", pool,
           "(window, stride, padding) in whole numbers, the padding at most half of the window")
 
+# %% ../nbs/04_cnn.ipynb #c2a10021
+def _check_shape(x, image_shape):
+    "Refuse a batch of images of another shape."
+    shape, expected = tuple(x.shape), ", ".join(map(str, image_shape))
+    if shape[1:] != image_shape: raise ValueError(f"x has shape {shape}, expected (m, {expected})")
+
 def _image_shape(size, input_channels, classes):
     "Channels, height and width of an image; a `ValueError` for what no image or task has."
     check(is_whole(classes, 2), "classes", classes, "a whole number of at least 2")
-    check(is_whole(input_channels), "input_channels", input_channels, "a whole number of at least 1")
+    check(is_whole(input_channels), "input_channels", input_channels, "at least 1, a whole number")
     sizes = (size, size) if is_whole(size, -1) else tuple(size)
     fits = len(sizes) == 2 and all(map(is_whole, sizes))
     check(fits, "size", size, "a whole number of at least 1, or (height, width)")
@@ -108,7 +115,7 @@ def _image_shape(size, input_channels, classes):
 class CNNModel(nn.Module):
     "Convolutions with batch normalisation, ReLU and pooling, then fully connected layers."
     def __init__(self,
-        channels=(64, 192, 384, 256, 256), # Feature maps of each convolution; any number of convolutions
+        channels=(64, 192, 384, 256, 256), # Feature maps of each of any number of convolutions
         kernel_sizes=(3, 3, 3, 3, 3), # Widths of the kernels
         strides=(1, 1, 1, 1, 1), # Their strides
         paddings=(1, 1, 1, 1, 1), # Zeros around each input
@@ -123,15 +130,16 @@ class CNNModel(nn.Module):
         size=28, # Width and height of an image, pixels; or (height, width)
         input_channels:int=1 # 1 for grey images, 3 for coloured ones
     ):
-        given = dict(channels=channels, kernel_sizes=kernel_sizes, strides=strides, paddings=paddings)
+        windows, names = (kernel_sizes, strides, paddings), ("kernel_sizes", "strides", "paddings")
+        given = dict(channels=channels) | dict(zip(names, windows, strict=True))
         _check_cnn(given, pooling, initialization, dropout, pool_after, pool)
-        shape, windows = _image_shape(size, input_channels, classes), (kernel_sizes, strides, paddings)
+        shape = _image_shape(size, input_channels, classes)
         left = [feature_sizes(*windows, pool_after, width, pool)[-1] for width in shape[1:]]
         features = channels[-1] if pooling == "global avg" else channels[-1]*math.prod(left)
         with torch.random.fork_rng(devices=[]): # PyTorch draws weights that are replaced at once
             super().__init__()
-            rows = list(zip(*windows, strict=True))
-            self.features = _convolutions((shape[0], *channels), rows, pooling, pool_after, pool)
+            widths, rows = (input_channels, *channels), zip(*windows, strict=True)
+            self.features = _convolutions(widths, rows, pooling, pool_after, pool)
             self.classifier = _classifier((features, *hidden), classes, dropout)
         self.image_shape, self.initialization, self.seed = shape, initialization, seed
         _initialize(self, initialization, seed)
@@ -145,9 +153,7 @@ class CNNModel(nn.Module):
         x # float (m, input channels, height, width)
     ): # Logits (m, classes)
         "Unnormalised log-probabilities of the classes."
-        if tuple(x.shape[1:]) != self.image_shape:
-            expected = ", ".join(map(str, self.image_shape))
-            raise ValueError(f"x has shape {tuple(x.shape)}, expected (m, {expected})")
+        _check_shape(x, self.image_shape)
         return self.classifier(self.features(x))
 
     def summary(self) -> str: # A table with one line for each layer
@@ -170,7 +176,7 @@ def _output_shapes(model, layers, x):
     "Shape of each layer's output for `x`, and PyTorch's count of operations, two a multiply-add."
     from torch.utils.flop_counter import FlopCounterMode
     shapes, training = {}, model.training
-    note = lambda layer, x, y: shapes.update({layer: "x".join(map(str, y.shape[1:]))})
+    def note(layer, x, y): shapes[layer] = "x".join(map(str, y.shape[1:]))
     hooks = [layer.register_forward_hook(note) for layer in layers]
     try:
         with FlopCounterMode(display=False) as counter, torch.no_grad(): model.eval()(x)
@@ -181,12 +187,12 @@ def _output_shapes(model, layers, x):
 
 # %% ../nbs/04_cnn.ipynb #c2a10018
 def layer_table(
-    model:nn.Module, # Whose parts are sequences of layers, as those of `CNNModel` are; left as it was
+    model:nn.Module, # Whose parts are sequences of layers, as `CNNModel`'s; left as it was
     x # One image, as the model takes it
 ) -> str: # One line for each layer, and their sum
     "Output shape, parameters and multiply-adds of every layer."
-    parts = {f"{part}.": layers for part, layers in model.named_children()}
-    layers = {part + name: layer for part, inner in parts.items() for name, layer in inner.named_children()}
+    parts = [(name, *part) for name, layers in model.named_children() for part in layers.named_children()]
+    layers = {f"{part}.{number}": layer for part, number, layer in parts}
     shapes, counts = _output_shapes(model, layers.values(), x)
     operations = {name.partition(".")[2]: sum(each.values())//2 for name, each in counts.items()}
     rows = []

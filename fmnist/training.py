@@ -12,8 +12,6 @@ import copy, ctypes, difflib, math, re, time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,8 +34,6 @@ def default_device() -> torch.device: # CUDA, then Apple's MPS, then the CPU
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 def _device_of(model): return next(model.parameters()).device
-
-def _moving(model): return [p for p in model.parameters() if p.requires_grad]
 
 def fork_rng(
     device # torch.device
@@ -73,6 +69,8 @@ def _half_of(device):
     if device.type == "mps": return None
     old = device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0)
     return torch.float16 if old else torch.bfloat16
+
+def _moving(model): return [p for p in model.parameters() if p.requires_grad]
 
 def _step_seconds(model, x, dtype, limit=math.inf):
     "The shortest of three steps after one to warm up; infinity if the device cannot."
@@ -152,9 +150,9 @@ class _Step:
     average: Any # Of the weights, or None
     looks: bool # At each batch, before it is used?
 
-    def __call__(self, where, x, *target):
+    def __call__(self, where, *batch):
         device = _device_of(self.model)
-        x, *target = (_tensor(part) for part in (x, *target))
+        x, *target = (_tensor(part) for part in batch)
         if self.looks: _check_images(where, x)
         x, *moved = (part.to(device) for part in (x, *target))
         others, share = None, 1.0
@@ -214,8 +212,8 @@ def train(
     scaler = scaler or torch.amp.GradScaler(enabled=False)
     known = isinstance(train_loader, Batches)
     if known: _check_labels("train_loader", _tensor(train_loader.labels))
-    step = _Step(model.train(), criterion, optimizer, dtype, scheduler, scaler, mix, average, not known)
-    return _epoch(step, train_loader, epoch, progress)
+    parts = criterion, optimizer, dtype, scheduler, scaler, mix, average
+    return _epoch(_Step(model.train(), *parts, not known), train_loader, epoch, progress)
 
 # %% ../nbs/04b_training.ipynb #5b1e0a20
 def _moved(x, by):
@@ -336,7 +334,8 @@ _OWN = "or the path of your own, 'module:function'"
 
 def _names(names): return f"one of {', '.join(map(repr, names))}"
 
-def _is_path(value): return isinstance(value, str) and re.fullmatch(r"[\w.]+:[\w.]+", value)
+def _is_path(value):
+    return isinstance(value, str) and re.fullmatch(r"[\w.]+:[\w.]+", value)
 
 def _is_share(value): return is_number(value) and 0 <= value < 1
 
@@ -352,7 +351,8 @@ def _one_of(*names): return lambda value: value in names, _names(names)
 def _one_of_or_path(*names):
     return lambda value: value in names or bool(_is_path(value)), f"{_names(names)}, {_OWN}"
 
-def _is_augment(value): return _is_path(value) or _is_dict(value, ("flip", "shift", "erase"))
+def _is_augment(value):
+    return _is_path(value) or _is_dict(value, ("flip", "shift", "erase"))
 
 def _is_weights(value):
     return isinstance(value, (list, tuple)) and all(map(_is_amount, value)) and sum(value) > 0
@@ -379,8 +379,9 @@ _ALLOWED: dict[str, tuple[Callable, str]] = {
     "bias_rate": (_is_amount, _AMOUNT), "head_rate": (_is_amount, _AMOUNT)}
 
 # %% ../nbs/04b_training.ipynb #5b1e0a29
-_MUON_ALONE = dict.fromkeys(("turns", "renormalise", "bias_rate", "head_rate"), ("optimizer", ("muon",)))
-_ONLY_WITH = _MUON_ALONE | {
+_MUONS = "turns", "renormalise", "bias_rate", "head_rate"
+_ONLY_WITH = {
+    **dict.fromkeys(_MUONS, ("optimizer", ("muon",))),
     "label_smoothing": ("loss", ("cross entropy",)),
     "class_weight": ("loss", ("cross entropy",)),
     "patience": ("keep", ("best",)),
@@ -394,7 +395,8 @@ def _check_useful(recipe, name):
     "Refuse an option that another one makes meaningless."
     other, values = _ONLY_WITH[name]
     value = getattr(recipe, other)
-    check(value in values, other, value, f"{_names(values)} where {name} is given: else it would do nothing")
+    expected = f"{_names(values)} where {name} is given: else it would do nothing"
+    check(value in values, other, value, expected)
 
 # %% ../nbs/04b_training.ipynb #5b1e0a31
 def recipe(
@@ -478,13 +480,13 @@ class Muon(torch.optim.Optimizer):
         head_rate:float=0.05, # Of the last matrix
         rest_momentum:float=0.85 # Of both
     ):
-        moving = [p for p in model.parameters() if p.requires_grad]
+        moving = _moving(model)
         *matrices, head = [p for p in moving if p.ndim > 1]
-        parts = (matrices, learning_rate, momentum, turns), (
-            [p for p in moving if p.ndim < 2], bias_rate, rest_momentum, 0), (
-            [head], head_rate, rest_momentum, 0)
-        groups = [dict(zip(("params", "lr", "momentum", "turns"), part, strict=True)) for part in parts if part[0]]
-        super().__init__(groups, dict(weight_decay=weight_decay, renormalise=renormalise))
+        vectors, rest = [p for p in moving if p.ndim < 2], dict(momentum=rest_momentum, turns=0)
+        groups = [dict(params=matrices, lr=learning_rate, momentum=momentum, turns=turns),
+                  dict(params=vectors, lr=bias_rate) | rest, dict(params=[head], lr=head_rate) | rest]
+        shared = dict(weight_decay=weight_decay, renormalise=renormalise)
+        super().__init__([group for group in groups if group["params"]], shared)
 
     @torch.no_grad()
     def step(self,
@@ -535,7 +537,8 @@ class WeightedCrossEntropy(nn.Module):
         weights=None # (m,) what each image counts
     ): # The mean loss
         "Mean over the batch; an image of weight 2 counts like two."
-        losses = F.cross_entropy(logits, labels, reduction="none", label_smoothing=self.label_smoothing)
+        smoothing = self.label_smoothing
+        losses = F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
         if self.class_weight is not None:
             counts = losses.new_tensor(self.class_weight)[labels]
             weights = counts if weights is None else counts*weights
@@ -576,8 +579,8 @@ class _Alternating(Batches):
     "Batches whose images are mirrored every other epoch: half of them first, then the others."
     def __init__(self, batches):
         self.__dict__ |= vars(batches)
-        draw = random_generator(self.seed, "augmentation", 0, 2)
-        self.first = torch.as_tensor(draw.integers(0, 2, len(self.labels)), device=self.images.device)
+        draw = random_generator(self.seed, "augmentation", 0, 2).integers(0, 2, len(self.labels))
+        self.first = torch.as_tensor(draw, device=self.images.device)
 
     def epoch(self, number):
         batches, mirrored = copy.copy(self), (self.first + number) % 2 == 1
@@ -597,7 +600,8 @@ class _Weighted(Batches):
 def _check_weights(weights, labels):
     "Weights as a tensor beside the labels."
     weights = torch.as_tensor(np.asarray(weights), dtype=torch.float32, device=labels.device)
-    check(weights.shape == labels.shape, "the shape of sample_weight", tuple(weights.shape), tuple(labels.shape))
+    shape = tuple(labels.shape)
+    check(weights.shape == shape, "the shape of sample_weight", tuple(weights.shape), f"{shape}")
     good = bool((weights >= 0).all() and weights.isfinite().all())
     check(good, "the least of sample_weight", weights.min().item(), "finite numbers of at least 0")
     return weights
@@ -651,11 +655,12 @@ def _settings(model, loaders, epochs, seed, recipe, sample_weight):
     "All that decides what training does, in names and numbers."
     train_loader, val_loader = loaders
     augment = getattr(train_loader, "augment", None)
+    augment = getattr(augment, "keywords", augment is not None)
     settings = {name: value for name, value in asdict(recipe).items() if name != "dtype"}
     settings |= dict(seed=seed, batches=len(train_loader), model=str(model))
     for name in ("batch_size", "seed"):
         settings[f"train_loader's {name}"] = getattr(train_loader, name, None)
-    settings["augmentation of train_loader"] = str(getattr(augment, "keywords", augment is not None))
+    settings["augmentation of train_loader"] = str(augment)
     for name, loader in (("train_loader", train_loader), ("val_loader", val_loader)):
         settings[f"the digest of {name}"] = loader and checkpoints.data_digest(loader)
     weights = sample_weight is not None and checkpoints.data_digest([(np.asarray(sample_weight),)])
@@ -687,8 +692,8 @@ class _Run:
 
     def epoch(self, number, train_loader, val_loader, progress):
         "Train and judge for one epoch; its scores."
-        recipe, mix = self.recipe, None
-        if recipe.mixup: mix = Mixup(recipe.mixup, random_generator(self.seed, "augmentation", number, 1))
+        mix, draw = None, random_generator(self.seed, "augmentation", number, 1)
+        if self.recipe.mixup: mix = Mixup(self.recipe.mixup, draw)
         torch.manual_seed(torch_seed(self.seed, "dropout", number))
         scores = train(self.model, train_loader, self.criterion, self.optimizer, number,
                        self.dtype, progress, self.scheduler, self.scaler, mix, self.average)
@@ -699,14 +704,15 @@ class _Run:
         "Take an epoch into the history, and keep its weights if they are wanted; were they?"
         self.history = History((*self.history.epochs, epoch))
         wanted = self.recipe.keep == "last" or self.history.best.epoch == epoch.epoch
-        if wanted: self.best = {name: value.cpu().clone() for name, value in self.kept.state_dict().items()}
+        weights = self.kept.state_dict() if wanted else {}
+        if wanted: self.best = {name: value.cpu().clone() for name, value in weights.items()}
         return wanted
 
     @property
     def finished(self):
         "Has the validation loss not fallen for as many epochs as patience lasts?"
-        done = len(self.history.epochs)
-        return bool(self.recipe.patience and done and done - self.history.best.epoch >= self.recipe.patience)
+        done, patience = len(self.history.epochs), self.recipe.patience
+        return bool(patience and done) and done - self.history.best.epoch >= patience
 
 # %% ../nbs/04b_training.ipynb #5b1e0a61
 def _state(run):
@@ -714,8 +720,8 @@ def _state(run):
     state = dict(model=run.model.state_dict(), optimizer=run.optimizer.state_dict(),
                  scaler=run.scaler.state_dict(), history=run.history.to_dict(), best=run.best,
                  dtype=_dtype_name(run.dtype))
-    if run.average: state |= dict(average=run.average.model.state_dict(), averaged=run.average.steps)
-    return state
+    if not run.average: return state
+    return state | dict(average=run.average.model.state_dict(), averaged=run.average.steps)
 
 # %% ../nbs/04b_training.ipynb #5b1e0b34
 def _restore(run, state, epochs, validated):
@@ -757,8 +763,10 @@ def _precision(model, dtype, x, checkpoint, path):
     if not checkpoint: return _torch_dtype(dtype)
     there = checkpoint.get("dtype")
     if there not in DTYPES:
-        raise CheckpointError(f"{path} computes in {there!r}, expected {_names(DTYPES)}. {checkpoints.REMEDY}")
-    if dtype != "auto": check_same_settings(path, dict(dtype=there), dict(dtype=dtype), checkpoints.REMEDY)
+        reason = f"{path} computes in {there!r}, expected {_names(DTYPES)}"
+        raise CheckpointError(f"{reason}. {checkpoints.REMEDY}")
+    mine = there if dtype == "auto" else dtype
+    check_same_settings(path, dict(dtype=there), dict(dtype=mine), checkpoints.REMEDY)
     return _torch_dtype(there)
 
 def checkpoint_dtype(
@@ -783,8 +791,9 @@ def _probe(model, x):
     finally:
         for hook in hooks: hook.remove()
         model.train(mode)
-    check(logits.ndim == 2, "the shape of the answer to one image", tuple(logits.shape), "(1, classes)")
-    return logits.shape[1], alone
+    shape = tuple(logits.shape)
+    check(len(shape) == 2, "the shape of the answer to one image", shape, "(1, classes)")
+    return shape[1], alone
 
 # %% ../nbs/04b_training.ipynb #5b1e0a65
 def _example(loader):
@@ -795,7 +804,7 @@ def _example(loader):
 def _last_batch(loader):
     "How many images the smallest batch of an epoch has; None if the loader does not say."
     if isinstance(loader, (list, tuple)): return min(len(batch[0]) for batch in loader)
-    size, data = getattr(loader, "batch_size", None), getattr(loader, "dataset", None)
+    size, data = getattr(loader, "batch_size", None), getattr(loader, "dataset", [])
     data = getattr(loader, "labels", data)
     if not size or getattr(loader, "drop_last", False) or not hasattr(data, "__len__"): return None
     return len(data) % size or size
@@ -808,16 +817,18 @@ def _check_fit(model, loaders, recipe, x):
         if isinstance(loader, Batches): _check_labels(name, _tensor(loader.labels), classes)
     weights = recipe.class_weight
     check(not weights or len(weights) == classes, "class_weight", weights, f"{classes} numbers")
-    layers = ", ".join(alone)
-    check(not alone or _last_batch(loaders[0]) != 1, "the number of images in train_loader's last batch", 1,
-          f"at least 2: batch normalisation ({layers}) learns nothing from one. Choose another batch_size")
+    expected = f"at least 2: batch normalisation ({', '.join(alone)}) learns nothing from one"
+    check(not alone or _last_batch(loaders[0]) != 1,
+          "the number of images in train_loader's last batch", 1, f"{expected}. Choose another batch_size")
 
 def _check_loaders(loaders, epochs, recipe):
     "Refuse a number of epochs, or loaders, that do not fit."
     check(is_whole(epochs), "epochs", epochs, "at least 1")
-    check(loaders[1] is not None or recipe.keep == "last", "keep", recipe.keep, "'last' where val_loader is None")
+    fits = loaders[1] is not None or recipe.keep == "last"
+    check(fits, "keep", recipe.keep, "'last' where val_loader is None")
     for name, loader in zip(("train_loader", "val_loader"), loaders, strict=True):
-        if loader is not None: check(len(loader) > 0, f"the number of batches of {name}", 0, "at least 1")
+        count = 1 if loader is None else len(loader)
+        check(count > 0, f"the number of batches of {name}", count, "at least 1")
 
 # %% ../nbs/04b_training.ipynb #5b1e0a66
 def fit(
@@ -825,10 +836,10 @@ def fit(
     train_loader, # Sized iterable of (images, labels)
     val_loader=None, # Likewise; decides which epoch is the best; None with keep="last" alone
     epochs:int=20, # At least 1; those of the checkpoint count
-    path="best_model.pth", # For the best weights; beside it, best_model.checkpoint.pth; None: keep nothing
+    path="best_model.pth", # For the best weights; beside it, the checkpoint; None for no file
     seed:int=0, # Decides what dropout drops, and what mixup mixes
     progress:bool=False, # Show progress bars with the time left, and a line for each epoch?
-    device="auto", # A torch device, its name, or "auto": CUDA, MPS or CPU, whichever is there
+    device="auto", # A torch device, its name, or "auto": CUDA, MPS or CPU
     resume:bool=False, # Go on from the checkpoint, if there is one?
     test_loader=None, # If given, the epoch that was kept is judged by it at the end
     sample_weight=None, # (n,) what each training image counts
@@ -836,36 +847,35 @@ def fit(
 ): # `History`; with `test_loader` a pair of it and the test `Scores`
     "Train by a recipe; a `TrainingDiverged` with the epochs before, if the loss explodes."
     chosen, loaders = Recipe(**recipe(**options)), (train_loader, val_loader)
-    _check_loaders(loaders, epochs, chosen)
-    model.to(device := default_device() if device == "auto" else torch.device(device))
-    with fork_rng(device):
-        run = _fit(model, loaders, epochs, path and Path(path), seed, progress, resume, sample_weight, chosen)
-    return run.history if test_loader is None else (
-        run.history, evaluate(model, test_loader, run.dtype, chosen.test_views))
+    model.to(default_device() if device == "auto" else device)
+    run = _fit(model, loaders, epochs, path, seed, progress, resume, sample_weight, chosen)
+    if test_loader is None: return run.history
+    return run.history, evaluate(model, test_loader, run.dtype, chosen.test_views)
 
 # %% ../nbs/04b_training.ipynb #5b1e0a67
 def _fit(model, loaders, epochs, path, seed, progress, resume, sample_weight, recipe):
     "Train, from the start or from a checkpoint; the run."
+    _check_loaders(loaders, epochs, recipe)
     if _device_of(model).type == "cpu": keep_memory()
-    check(path or not resume, "path", path, "a file, to resume from")
-    for file in (path, checkpoint_path(path)) if path else (): checkpoints.remove_leftovers(file)
-    x = _example(loaders[1] or loaders[0])
-    _check_fit(model, loaders, recipe, x)
-    settings = _settings(model, loaders, epochs, seed, recipe, sample_weight)
-    loader = _changed_loader(loaders[0], recipe, sample_weight)
-    run = _start(model, recipe, x, seed, settings, epochs, path, resume)
-    for number in range(len(run.history.epochs) + 1, epochs + 1):
-        if run.finished: break
-        epoch = _one_epoch(run, number, loader, loaders[1], progress)
-        wanted = run.add(epoch)
-        if path: _keep(run, wanted, settings, path)
-        if progress: print(epoch, flush=True)
-    model.load_state_dict(run.best)
+    check(path is not None or not resume, "path", path, "a file, where resume is given")
+    with fork_rng(_device_of(model)):
+        x = _example(loaders[0] if loaders[1] is None else loaders[1])
+        _check_fit(model, loaders, recipe, x)
+        settings = _settings(model, loaders, epochs, seed, recipe, sample_weight)
+        loader = _changed_loader(loaders[0], recipe, sample_weight)
+        run = _start(model, recipe, x, seed, settings, epochs, path, resume)
+        for number in range(len(run.history.epochs) + 1, epochs + 1):
+            if run.finished: break
+            epoch = _one_epoch(run, number, loader, loaders[1], progress)
+            wanted = run.add(epoch)
+            if path is not None: _write(run, wanted, settings, path)
+            if progress: print(epoch, flush=True)
+        model.load_state_dict(run.best)
     return run
 
 # %% ../nbs/04b_training.ipynb #5b1e0a6b
-def _keep(run, wanted, settings, path):
-    "Write the checkpoint, and the weights if they are wanted."
+def _write(run, wanted, settings, path):
+    "Write the weights, if they are wanted, and the checkpoint."
     if wanted: checkpoints.save_file(path, run.best)
     content = dict(format=checkpoints.FORMAT, settings=settings) | _state(run)
     checkpoints.save_file(checkpoint_path(path), content)
@@ -873,8 +883,11 @@ def _keep(run, wanted, settings, path):
 # %% ../nbs/04b_training.ipynb #5b1e0a68
 def _start(model, recipe, x, seed, settings, epochs, path, resume):
     "A run at its start, or where its checkpoint was."
-    file, batches = path and checkpoint_path(path), settings["batches"]
-    checkpoint = checkpoints.read_checkpoint(file, settings) if resume and file.exists() else None
+    batches, checkpoint, file = settings["batches"], None, None
+    if path is not None:
+        file = checkpoint_path(path)
+        for written in (path, file): checkpoints.remove_leftovers(written)
+        if resume and file.exists(): checkpoint = checkpoints.read_checkpoint(file, settings)
     dtype = _precision(model, recipe.dtype, x, checkpoint, file)
     run = _Run(model, recipe, dtype, seed, bool(settings["the digest of sample_weight"]))
     if checkpoint: _go_on(run, checkpoint, epochs, file)
@@ -888,7 +901,7 @@ def _start(model, recipe, x, seed, settings, epochs, path, resume):
 def _one_epoch(run, number, train_loader, val_loader, progress):
     "Train for an epoch; if its loss is no number, put the network back and say so."
     before, start = copy.deepcopy(run.model.state_dict()), time.perf_counter()
-    scores = run.epoch(number, train_loader, val_loader, progress)
+    scores: Any = run.epoch(number, train_loader, val_loader, progress)
     judged = scores[:1] if val_loader is None else scores[:3]
     if all(map(math.isfinite, judged)): return Epoch(number, *scores, time.perf_counter() - start)
     run.model.load_state_dict(before)

@@ -1,4 +1,5 @@
 "The network of the original report: every way to make it, and what cannot be made."
+
 import inspect
 import math
 
@@ -12,7 +13,9 @@ X = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
 
 
 def test_the_defaults_are_the_best_network_in_the_first_reading():
-    defaults = {name: value.default for name, value in inspect.signature(CNNModel).parameters.items()}
+    defaults = {
+        name: value.default for name, value in inspect.signature(CNNModel).parameters.items()
+    }
     assert {name: defaults[name] for name in BEST_CNN} == BEST_CNN
 
 
@@ -20,7 +23,10 @@ def test_the_defaults_are_the_best_network_in_the_first_reading():
 @pytest.mark.parametrize("initialization", ["he", "xavier", "random"])
 def test_a_seed_decides_the_weights(pooling, initialization):
     before = torch.random.get_rng_state()
-    a, b, c = (CNNModel(**TINY, pooling=pooling, initialization=initialization, seed=seed).eval() for seed in (0, 0, 1))
+    a, b, c = (
+        CNNModel(**TINY, pooling=pooling, initialization=initialization, seed=seed).eval()
+        for seed in (0, 0, 1)
+    )
     assert torch.equal(a(X), b(X)) and not torch.equal(a(X), c(X))
     assert torch.equal(torch.random.get_rng_state(), before)
 
@@ -30,7 +36,10 @@ def test_he_has_the_right_spread():
     assert math.isclose(weights.std().item(), math.sqrt(2 / 576), abs_tol=0.001)
 
 
-@pytest.mark.parametrize("settings, features", [(BEST_CNN, 2304), (LITERAL_CNN, 256), (BEST_CNN | dict(pooling="global avg"), 256)])
+@pytest.mark.parametrize(
+    "settings, features",
+    [(BEST_CNN, 2304), (LITERAL_CNN, 256), (BEST_CNN | dict(pooling="global avg"), 256)],
+)
 def test_features_that_enter_the_first_dense_layer(settings, features):
     model = CNNModel(**settings)
     assert model.classifier[2].in_features == features and model.eval()(X).shape == (2, 10)
@@ -59,19 +68,24 @@ def test_other_images(size, shape):
         model(torch.zeros(5, 1, *shape))
 
 
-@pytest.mark.parametrize("settings, message", [
-    (dict(pooling="min"), "pooling is 'min', expected one of 'max', 'average', 'global avg'"),
-    (dict(initialization="zeros"), "initialization is 'zeros'"),
-    (dict(channels=(8, 8)), "one entry for each convolution"),
-    (dict(dropout=1), "dropout is 1, expected at least 0 and less than 1"),
-    (dict(pool_after=(0, 7)), r"pool_after names \[0, 7\], expected numbers from 1 to 5"),
-    (dict(paddings=(0,) * 5), "nothing is left after convolution 5"),
-    (dict(pool=(2, 2)), "pool is .2, 2., expected"),
-    (dict(pool=(2, 0, 0)), "pool is .2, 0, 0., expected"),
-    (dict(pool=(2, 2, 2)), "the padding at most half of the window"),
-    (dict(classes=1), "classes is 1, expected a whole number of at least 2"),
-    (dict(size=0), "size is 0"), (dict(size=(28, 28, 1)), "size is"), (dict(input_channels=0), "input_channels is 0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        (dict(pooling="min"), "pooling is 'min', expected one of 'max', 'average', 'global avg'"),
+        (dict(initialization="zeros"), "initialization is 'zeros'"),
+        (dict(channels=(8, 8)), "one entry for each convolution"),
+        (dict(dropout=1), "dropout is 1, expected at least 0 and less than 1"),
+        (dict(pool_after=(0, 7)), r"pool_after names \[0, 7\], expected numbers from 1 to 5"),
+        (dict(paddings=(0,) * 5), "nothing is left after convolution 5"),
+        (dict(pool=(2, 2)), "pool is .2, 2., expected"),
+        (dict(pool=(2, 0, 0)), "pool is .2, 0, 0., expected"),
+        (dict(pool=(2, 2, 2)), "the padding at most half of the window"),
+        (dict(classes=1), "classes is 1, expected a whole number of at least 2"),
+        (dict(size=0), "size is 0"),
+        (dict(size=(28, 28, 1)), "size is"),
+        (dict(input_channels=0), "input_channels is 0"),
+    ],
+)
 def test_what_cannot_be(settings, message):
     with pytest.raises(ValueError, match=message):
         CNNModel(**settings)

@@ -29,7 +29,8 @@ def version(path):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_killed_at_random_moments(tmp_path):
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fmnist.training", "torch._dynamo"])  # a new process, and its first optimizer, then start at once
+    # a new process, and its first optimizer, then start at once
+    context.set_forkserver_preload(["fmnist.training", "torch._dynamo"])
 
     def start(name):
         process = context.Process(target=train, args=(tmp_path / f"{name}.pth",))
