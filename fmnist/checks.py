@@ -48,7 +48,8 @@ def is_whole(
     least: int = 1,  # The smallest that is allowed
 ) -> bool:  # Python's whole numbers and NumPy's, no truth values
     "Is this a whole number of at least `least`?"
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    return whole and bool(value >= least)
 
 
 def is_number(

@@ -513,10 +513,12 @@ def _from_idx(cls, folder, classes, name):
 def _read_table(path, shape):
     "The images and labels in a CSV file, whose first line may be missing."
     import pandas as pd
-    frame = pd.read_csv(as_path(path))
+    path = as_path(path)
+    check(path.is_file() or not path.exists(), "the table", str(path), "a file")
+    frame = pd.read_csv(path)
     label = next((name for name in frame.columns if str(name).lower() == "label"), None)
     if label is None: # no first line with names: the label comes first
-        frame, label = pd.read_csv(as_path(path), header=None), 0
+        frame, label = pd.read_csv(path, header=None), 0
     numbers = frame.drop(columns=label).select_dtypes("number")
     check(numbers.shape[1] == frame.shape[1] - 1, f"a value in {path}", "not a number",
           "a label, then pixels, in each row; above them `label,pixel1,pixel2,...` or nothing")
@@ -540,10 +542,11 @@ def _read_picture(path, size):
         raise ValueError(f"{path}: no picture that Pillow can read: {error}") from None
     return np.asarray(grey.resize(size[::-1]) if size else grey)
 
-# %% ../nbs/01_data.ipynb #61b0543e
+# %% ../nbs/01_data.ipynb #ef6f7a27
 def _read_pictures(folder, size):
     "The pictures in the subfolders of `folder`, and for each the name of its subfolder."
-    paths = [path for path in sorted(folder.glob("*/*")) if path.suffix.lower() in _SUFFIXES]
+    paths = [path for path in sorted(folder.glob("*/*"))
+             if path.suffix.lower() in _SUFFIXES and path.is_file()]
     check(bool(paths), f"the number of pictures below {folder}", 0, "a folder for each class")
     images = [_read_picture(path, size) for path in paths]
     for path, image in zip(paths, images, strict=True):

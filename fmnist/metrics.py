@@ -105,9 +105,9 @@ class Scores:
         loss, predictions = _mean_log_loss(labels, probabilities), probabilities.argmax(axis=1)
         confusion = confusion_matrix(labels, predictions, probabilities.shape[1])
         occurs = (confusion.sum(0) + confusion.sum(1)) > 0
-        macro = (float(score[occurs].mean()) for score in class_scores(confusion))
+        precision, recall, f1 = (float(score[occurs].mean()) for score in class_scores(confusion))
         accuracy = float(confusion.trace()/len(labels))
-        return cls(accuracy, *macro, loss=loss, confusion=tuple(map(tuple, confusion.tolist())))
+        return cls(accuracy, precision, recall, f1, loss, tuple(map(tuple, confusion.tolist())))
 
     def to_dict(self) -> dict: # Ready for JSON
         "The fields as a dictionary."

@@ -1,6 +1,8 @@
 "Any pictures become an `ImageData`, by position and checked; splits, batches and augmentation take them in any form."
 
 import hashlib
+import os
+import signal
 import warnings
 
 import matplotlib.pyplot as plt
@@ -346,6 +348,16 @@ def test_from_folder_with_its_own_test_part_and_sizes(tmp_path):
     write_pictures(tmp_path / "train" / "..", 1, size=(8, 8), kinds=("train/cat",), suffix="gif")
     with pytest.raises(ValueError, match=r"give size=\(height, width\) to scale them"):
         ImageData.from_folder(tmp_path)
+
+
+def test_pipes_are_not_waited_for(tmp_path):
+    signal.alarm(30)
+    write_pictures(tmp_path, 10)
+    os.mkfifo(tmp_path / "cat" / "pipe.png")
+    assert len(ImageData.from_folder(tmp_path).train_images) == 16
+    with pytest.raises(ValueError, match="the table is .*, expected a file"):
+        ImageData.from_csv(tmp_path / "cat" / "pipe.png", tmp_path / "cat" / "pipe.png")
+    signal.alarm(0)
 
 
 def test_folders_that_are_none(tmp_path):

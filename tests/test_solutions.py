@@ -10,7 +10,7 @@ import pytest
 import fmnist.layers
 from fmnist.benchmarks import set_threads
 
-NOTEBOOKS = [path for path in sorted((Path(__file__).resolve().parents[1] / "nbs").glob("*.ipynb")) if path.stem != "index"]
+NOTEBOOKS = [path for path in sorted((Path(__file__).resolve().parents[1] / "nbs").glob("*.ipynb")) if path.stem not in ("index", "glossary")]
 MARKS = ("# needs the full data", "# takes minutes")  # first line of a block that is only compiled here
 FOLDED = re.compile(r"\n\n   <details><summary>Solution</summary>\n\n(?P<solution>.*\S.*)\n\n   </details>\s*", flags=re.S)
 
