@@ -16,12 +16,12 @@ from functools import cache
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
-from .metrics import class_scores
 from .layers import INITIALIZATIONS, gelu, gelu_exact
+from .metrics import class_scores
 from .mlp import MLP
 from .original import SECTION_3_CNN, original_report
 from .statistics import (LEVEL, STUDENT_FROM, fisher, holm, holm_factors, is_exact, paired,
@@ -143,13 +143,19 @@ def _in_words(topic, arms):
         names = f"{topic} {names}"
     return f"mean of {names}" if len(arms) > 1 else names
 
+def _printed(place):
+    "The original's number at a place in the file of its numbers."
+    value:Any = original_report()
+    for key in place:
+        value = value[key]
+    return value
+
+# %% ../nbs/06_claims.ipynb #c1a1a028
 def read_claims() -> list: # Of `Claim`
     "The claims of `claims.json`; the original's numbers come from the file of its numbers."
     found = []
     for entry in claims_data()["claims"]:
-        value = original_report() if "value" in entry else 0.0
-        for key in entry.get("value", ()):
-            value = value[key]
+        value = _printed(entry["value"]) if "value" in entry else 0.0
         arms, than = tuple(entry["arms"]), tuple(entry.get("than", ()))
         found.append(Claim(**entry | {"value": value, "arms": arms, "than": than}))
     return found
@@ -525,8 +531,7 @@ def _ticks(ax, judgements):
 def _legend(fig, palette):
     "What the colours and shapes mean."
     import matplotlib.pyplot as plt
-    edge = dict(markeredgecolor="black", linewidth=1.8)
-    handles = [plt.Line2D([], [], color=palette[colour], marker=marker, label=name, **edge)
+    handles = [plt.Line2D([], [], color=palette[colour], marker=marker, markeredgecolor="black", label=name)
                for name, (colour, marker) in VERDICTS.items()]
     fig.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5, frameon=False)
 
@@ -600,9 +605,9 @@ def _printed_facts():
     spans = {name: max(row.values()) - min(row.values()) for name, row in rows.items()}
     layers = list(studies["hidden_layers"].values())
     activations = sorted(studies["activation"].items(), key=lambda item: -item[1])
-    spans = [f"{span:.2f} ({name.replace('_', ' ')})" for name, span in spans.items()]
+    reach = [f"{span:.2f} ({name.replace('_', ' ')})" for name, span in spans.items()]
     rates = studies["learning_rate"]
-    return dict(layers=layers, spans=", ".join(spans), rates=", ".join(rates),
+    return dict(layers=layers, spans=", ".join(reach), rates=", ".join(rates),
                 ranking=", ".join(f"{name} {value:.2f}" for name, value in activations),
                 rising=", ".join(f"{value:.2f}" for value in layers),
                 by_rate=", ".join(f"{value:.2f} at {rate}" for rate, value in rates.items()))

@@ -29,6 +29,7 @@ from .claims import (
     findings, history, judge, plot_forest, png, sensitivity, study_records, verdict_counts)
 from .data import ImageData, fashion_mnist, fashion_mnist_sample, flatten_images, plot_samples
 from .files import atomic_write
+from .layers import Activation
 from .metrics import certainty, plot_confusion, plot_history, plot_mistakes
 from .mlp import MLP
 from .original import BASELINE_MLP, BEST_CNN, CNN_TRAINING, original_accuracy, original_report
@@ -788,13 +789,17 @@ def _price_row(row):
 def _fresh_signals(how, seed, images, labels):
     "Standard deviations of activations and of the weights' gradients of one fresh network."
     mlp = MLP(28*28, seed=seed, **BASELINE_MLP | dict(initialization=how, dropout=0.0))
-    cache:list = []
+    a, outputs, cache = flatten_images(images), [], []
+    for layer in mlp.network.layers:
+        a = layer.forward(a)
+        if isinstance(layer, Activation):
+            outputs.append(a.std())
     mlp.forward(flatten_images(images), cache)
-    outputs = [a.std() for a in cache[2:-1:2]] # after each activation: inputs and slopes take turns
     grads = mlp.backward(labels, cache, input_gradient=False)
     gradients = [grads[f"dW{i}"].std() for i in range(len(mlp.layers))]
     return outputs, gradients
 
+# %% ../nbs/06b_report.ipynb #c2a2a03c
 def signals(
     images:np.ndarray, # uint8 (m, 28, 28)
     labels:np.ndarray, # (m,)
@@ -872,8 +877,8 @@ def _templates():
     "The package's templates; every value is escaped, and a missing one is an error."
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     loader = FileSystemLoader(str(files("fmnist")/"templates"))
-    strict = dict(autoescape=True, undefined=StrictUndefined)
-    return Environment(loader=loader, lstrip_blocks=True, **strict)
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined,
+                       lstrip_blocks=True)
 
 def _source():
     "Where the program that made the page is found; empty if that is not known."
