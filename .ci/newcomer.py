@@ -3,8 +3,8 @@
     python .ci/newcomer.py [SECTION ...]    all sections, or those with these words in their heading
 
 Blocks run in order: `sh` as it is, but for what .ci/run does as steps of its own; `python` becomes
-a new cell, where the line above it says (`nbs/X.ipynb`, below "HEADING"); `diff` is applied; `text`
-is what the `sh` block before it printed last. After each section the changes are committed.
+a new cell, where the line above it says (`nbs/X.ipynb`, below "LINE", as a cell has it); `diff` is
+applied; `text` is what the `sh` block before it printed last. After each section all is committed.
 """
 
 import json
@@ -38,8 +38,8 @@ def add_cell(place, code):
     path = ROOT / place[1]
     notebook = json.loads(path.read_text(encoding="utf-8"))
     cells = notebook["cells"]
-    heading = re.compile(rf"^#+ {re.escape(place[2])}$", flags=re.M)
-    below = [n for n, cell in enumerate(cells, 1) if heading.search("".join(cell["source"]))]
+    line = re.compile(rf"^(?:#+ )?{re.escape(place[2])}", flags=re.M)
+    below = [n for n, cell in enumerate(cells, 1) if line.search("".join(cell["source"]))]
     cell = {"cell_type": "code", "execution_count": None, "id": f"{len(cells):08x}"}
     cell |= {"metadata": {"scrolled": True}, "outputs": []}  # which `nbdev_clean` strips
     cells.insert(below[0], cell | {"source": code.strip().splitlines(True)})
@@ -57,7 +57,8 @@ def follow(section):
         elif kind == "python":
             add_cell(PLACE.search(above), text)
         elif kind == "diff":
-            subprocess.run(["patch", "-p0"], cwd=ROOT, input=text, text=True, check=True)
+            command = ["git", "apply", "-p0", "--recount", "--unidiff-zero"]
+            subprocess.run(command, cwd=ROOT, input=text, text=True, check=True)
         elif not printed.rstrip().endswith(text.rstrip()):
             sys.exit(f"CONTRIBUTING.md promises\n{text}but it is\n{printed}")
     shell([f"{GIT} add -A", f"{GIT} commit -q --no-verify --allow-empty -m 'As it is'"])
