@@ -102,7 +102,7 @@ def make_environment(folder):
 def make_data(full, work):
     "The data as each of the surroundings has them; the table that proves them, the mirror's host."
     from fmnist.data import fashion_mnist, fashion_mnist_sample
-    from fmnist.data import FILES, MIRRORS, save_idx_file  # not in a run: there it must be missing
+    from fmnist.files import FILES, MIRRORS, save_idx_file  # not in a run: there it must be missing
 
     table, data = {}, fashion_mnist() if full else fashion_mnist_sample()
     for name, array in zip(FILES, data, strict=True):

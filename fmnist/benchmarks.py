@@ -11,8 +11,8 @@ import argparse, importlib.util, itertools, multiprocessing, os, platform, stati
 
 import numpy as np
 
-from .data import fashion_mnist, fashion_mnist_sample, mlp_batches, whole_number
-from .checks import check
+from .checks import check, whole_number
+from .data import fashion_mnist, fashion_mnist_sample, mlp_batches
 from .layers import initial_params
 from .mlp import MLP
 

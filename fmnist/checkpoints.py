@@ -19,7 +19,8 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 
 from .checks import CheckpointError, check, check_same_settings, is_number
-from .data import Batches, atomic_write
+from .data import Batches
+from .files import atomic_write
 
 __all__ = [
     "FORMAT",

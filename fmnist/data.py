@@ -21,10 +21,6 @@ from .checks import as_array, check, is_whole
 from .files import (FILES, MIRRORS, Download, as_path, find_fashion_mnist, find_idx_folder,
                           idx_digest, load_idx_set, load_sample)
 
-# These are found here by modules that are older than their own.
-from .checks import whole_number # noqa: F401
-from .files import atomic_write # noqa: F401
-
 # %% ../nbs/01_data.ipynb #1c9f42b8
 def as_pixels(
     images, # (n, height, width): an array, a tensor, a list; whole numbers from 0 to 255

@@ -16,7 +16,7 @@ from zipfile import ZIP_STORED, ZipFile
 import numpy as np
 
 from .checks import CheckpointError
-from .data import atomic_write
+from .files import atomic_write
 
 __all__ = ["write_npz", "Archive", "refusing", "remove_leftovers"]
 

@@ -24,7 +24,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from .checks import check, is_number, is_whole
-from .data import atomic_write
+from .files import atomic_write
 from .trials import LEARNERS, Failure, Result, data_name, is_final
 
 __all__ = [

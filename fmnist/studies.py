@@ -13,8 +13,7 @@ import argparse, math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from .checks import check, check_choice, is_whole
-from .data import whole_number
+from .checks import check, check_choice, is_whole, whole_number
 from .imports import code_digest, import_path
 from .original import (BASELINE_MLP, BEST_CNN, CNN_TRAINING, LITERAL_CNN, SECTION_3_CNN,
                              original_accuracy, original_report)

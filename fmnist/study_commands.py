@@ -16,8 +16,7 @@ from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
-from .checks import check
-from .data import whole_number
+from .checks import check, whole_number
 from .imports import load_module
 from .runner import missing_trials, parts, run_trials, uses_torch
 from .statistics import power_text, typical_spread
