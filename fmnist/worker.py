@@ -19,6 +19,7 @@ import sys
 import threading
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
+from typing import Any
 
 from .checks import check, is_whole
 
@@ -115,7 +116,7 @@ class Worker:
         path = [os.path.abspath(place) for place in sys.path]
         command = [sys.executable, "-c", START.format(path=path)]
         how: dict = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE} | APART
-        self.process = subprocess.Popen(command, env=os.environ | environment, **how)
+        self.process: Any = subprocess.Popen(command, env=os.environ | environment, **how)
 
     def is_ready(self) -> bool:  # False if it has died instead
         "Wait until it takes calls."

@@ -11,7 +11,6 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / ".ci"))
 import check
-import hints
 import pages
 
 
@@ -158,41 +157,6 @@ def test_readme(project):
         assert text in first.decode()
     assert run(project, ".ci/docs.py", "readme")[0] == 0
     assert (project / "README.md").read_bytes() == first
-
-
-PAIR = '''from .tools import patch
-
-class Pair:
-    "Two."
-    first = 1
-
-def other(): return None
-
-@patch
-def total(self: Pair, factor: int = 2) -> int:
-    "Their sum, and more."
-    return self.first + factor*self.second
-
-Pair.second = 2
-
-def use() -> int: return Pair().total(3)
-'''
-
-
-@pytest.mark.parametrize("right, wrong, said", [
-    ("", "", []),
-    ("total(3)", "total('x')", ['line 16: Argument 1 to "total" of "Pair" has incompatible type "str"; '
-                                'expected "int"  [arg-type]']),
-    ("self.second", "self.third", ['line 12: "Pair" has no attribute "third"  [attr-defined]']),
-    ("self.first +", "'x' +", ['line 12: Unsupported operand types for + ("str" and "int")  [operator]']),
-])  # fmt: skip
-def test_hints_of_what_is_added_to_a_class(tmp_path, right, wrong, said):
-    package = tmp_path / "package"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    (package / "tools.py").write_text("def patch(f): return f\n")
-    (package / "pair.py").write_text(PAIR.replace(right, wrong))
-    assert hints.wrong_hints(package) == [f"package/pair.py, {line}" for line in said]
 
 
 def test_check_is_silent_then_names_every_fault(project):
