@@ -18,23 +18,28 @@ def _mosaic(tiles, columns):
     n, k, rows = len(tiles), tiles.shape[-1], -(-len(tiles)//columns)
     grid = np.full((rows*columns, k + 1, k + 1), np.nan)
     grid[:n, :k, :k] = tiles
-    return grid.reshape(rows, columns, k + 1, k + 1).swapaxes(1, 2).reshape(rows*(k + 1), -1)[:-1, :-1]
+    grid = grid.reshape(rows, columns, k + 1, k + 1).swapaxes(1, 2)
+    return grid.reshape(rows*(k + 1), -1)[:-1, :-1]
 
+# %% ../nbs/04c_pictures.ipynb #c0226b65
 def plot_filters(
     models:dict, # Name -> `CNNModel`; for instance one network before and after training
     columns:int=8 # Kernels in a row
 ): # The matplotlib figure
-    "The kernels of the first convolution, all on one scale: grey is 0, yellow positive, blue negative."
+    "The kernels of the first convolution, on one scale: grey is 0, yellow positive, blue negative."
     import matplotlib.pyplot as plt
-    kernels = {name: model.features[0].weight.detach().float().cpu().numpy()[:, 0] for name, model in models.items()}
+    weights = {name: model.features[0].weight.detach().float() for name, model in models.items()}
+    kernels = {name: weight.cpu().numpy()[:, 0] for name, weight in weights.items()}
     limit = max(np.quantile(np.abs(k), 0.99) for k in kernels.values())
     rows = -(-len(next(iter(kernels.values())))//columns)
-    fig, axes = plt.subplots(len(kernels), 1, figsize=(0.55*columns, (0.58*rows + 0.25)*len(kernels) + 0.6), layout="constrained", squeeze=False)
-    for ax, (name, k) in zip(axes.flat, kernels.items()):
-        picture = ax.imshow(_mosaic(k, columns), cmap="cividis", vmin=-limit, vmax=limit) # blue, grey, yellow: dark to light without colour
+    size = 0.55*columns, (0.58*rows + 0.25)*len(kernels) + 0.6
+    fig, axes = plt.subplots(len(kernels), 1, figsize=size, layout="constrained", squeeze=False)
+    for ax, (name, k) in zip(axes.flat, kernels.items(), strict=True):
+        picture = ax.imshow(_mosaic(k, columns), cmap="cividis", vmin=-limit, vmax=limit)
         ax.set_title(name, fontsize=10)
         ax.axis("off")
-    fig.colorbar(picture, ax=axes, location="bottom", shrink=0.7, aspect=30, extend="both", label="weight")
+    bar = dict(location="bottom", shrink=0.7, aspect=30, extend="both")
+    fig.colorbar(picture, ax=axes, label="weight", **bar)
     return fig
 
 # %% ../nbs/04c_pictures.ipynb #be0d5ad5
@@ -48,72 +53,102 @@ def _evaluating(model):
         for part, mode in modes: part.training = mode
 
 def _forward(model, images):
-    "The feature maps after each convolution, with its normalisation and ReLU and before pooling; and the logits."
+    "The maps after each convolution, normalised, before pooling; and the logits."
     maps, x = [], images
     for layer in model.features:
-        if isinstance(layer, nn.ReLU): continue # the model may have it after max pooling, which comes to the same
+        if isinstance(layer, nn.ReLU): continue # it may stand after max pooling: the same
         x = layer(x)
-        if isinstance(layer, nn.BatchNorm2d): maps.append(x := x.relu())
+        if isinstance(layer, nn.BatchNorm2d):
+            x = x.relu()
+            maps.append(x)
     return maps, model.classifier(x)
 
+# %% ../nbs/04c_pictures.ipynb #be0d5ad6
 def feature_maps(
     model:nn.Module, # A `CNNModel`; it is left as it was
-    images # float (m, 1, 28, 28), as the model takes them, on its device
+    images # float (m, 1, h, w), as the model takes them, on its device
 ) -> list: # float arrays (m, channels, h, w), one a convolution
     "What each convolution makes of some images: after normalisation and ReLU, before pooling."
-    with _evaluating(model), torch.no_grad(): return [maps.cpu().numpy() for maps in _forward(model, images)[0]]
+    with _evaluating(model), torch.no_grad(): maps, _ = _forward(model, images)
+    return [layer.cpu().numpy() for layer in maps]
 
 # %% ../nbs/04c_pictures.ipynb #0cd63c97
+def _strongest(maps, count):
+    "Title and pictures of each row: the maps with the largest values of each convolution."
+    for number, layer in enumerate(maps, 1):
+        order = np.argsort(-layer.max(axis=(1, 2)), kind="stable")[:count]
+        height, width = layer.shape[1:]
+        yield f"convolution {number}: {len(layer)} maps, {height} × {width}", layer[order]
+
+def _draw_row(part, title, pictures, count):
+    "One row of pictures on one scale, in a part of a figure."
+    part.suptitle(title, x=0.01, ha="left", fontsize=9)
+    axes, largest = part.subplots(1, count, squeeze=False).flat, pictures.max()
+    for ax, picture in zip(axes, pictures, strict=False): # there may be fewer pictures than places
+        ax.imshow(picture, cmap="gray_r", vmin=0, vmax=largest, interpolation="nearest")
+    for ax in part.axes: ax.set(xticks=[], yticks=[], frame_on=bool(ax.images))
+
+# %% ../nbs/04c_pictures.ipynb #0cd63c98
 def plot_feature_maps(
-    image:np.ndarray, # (28, 28), what the network saw
+    image:np.ndarray, # (h, w), what the network saw
     maps:list, # (channels, h, w) for each convolution: what `feature_maps` gives, of this image
     count:int=6 # How many of the strongest maps to show
 ): # The matplotlib figure
-    "An image, and the maps with the largest values of each convolution; white is 0, black the largest value of the row."
+    "An image and the strongest maps of each convolution; black is the largest value of the row."
     import matplotlib.pyplot as plt
     fig = plt.figure(figsize=(0.72*count, 0.9*(len(maps) + 1)), layout="constrained")
-    shown = [(f"image, {image.shape[0]} × {image.shape[1]}", image[None])]
-    for number, layer in enumerate(maps, 1):
-        strongest = np.argsort(-layer.max(axis=(1, 2)), kind="stable")[:count]
-        shown.append((f"convolution {number}: {len(layer)} maps, {layer.shape[1]} × {layer.shape[2]}", layer[strongest]))
-    for part, (title, pictures) in zip(fig.subfigures(len(shown), 1, squeeze=False).flat, shown):
-        part.suptitle(title, x=0.01, ha="left", fontsize=9)
-        for ax, picture in zip(part.subplots(1, count, squeeze=False).flat, pictures): ax.imshow(picture, cmap="gray_r", vmin=0, vmax=pictures.max(), interpolation="nearest")
-        for ax in part.axes: ax.set(xticks=[], yticks=[], frame_on=bool(ax.images))
+    rows = [(f"image, {image.shape[0]} × {image.shape[1]}", image[None]), *_strongest(maps, count)]
+    parts = fig.subfigures(len(rows), 1, squeeze=False).flat
+    for part, row in zip(parts, rows, strict=True): _draw_row(part, *row, count)
     return fig
 
 # %% ../nbs/04c_pictures.ipynb #2dfca66c
 def class_activation_map(
     model:nn.Module, # A `CNNModel`; it is left as it was
-    images, # float (m, 1, 28, 28), as the model takes them, on its device
+    images, # float (m, 1, h, w), as the model takes them, on its device
     classes=None # (m,) class to explain for each image; by default the predicted one
-) -> np.ndarray: # float32 (m, h, w) on the grid of the last convolution, at least 0, in units of the logit
+) -> np.ndarray: # float32 (m, rows, columns) of the last convolution, at least 0, in logits
     "Grad-CAM (Selvaraju et al. 2017): where the last feature maps speak for a class."
     with _evaluating(model), torch.enable_grad():
         maps, logits = _forward(model, images.detach().requires_grad_())
-        classes = logits.argmax(1) if classes is None else torch.as_tensor(classes, dtype=torch.int64, device=logits.device)
-        slope, = torch.autograd.grad(logits.gather(1, classes[:, None]).sum(), maps[-1])
-        alpha = slope.mean((2, 3), keepdim=True)
-        return (alpha*maps[-1]).sum(1).relu().detach().cpu().numpy()
+        if classes is None: classes = logits.argmax(1)
+        classes = torch.as_tensor(classes, dtype=torch.int64, device=logits.device)
+        chosen = logits.gather(1, classes[:, None]).sum()
+        slope, = torch.autograd.grad(chosen, maps[-1])
+    alpha = slope.mean((2, 3), keepdim=True)
+    return (alpha*maps[-1]).sum(1).relu().detach().cpu().numpy()
 
 # %% ../nbs/04c_pictures.ipynb #aa535812
+def _draw_map(ax, image, places, largest):
+    "One map with the outline of the garment."
+    h, w = image.shape
+    extent = -0.5, w - 0.5, h - 0.5, -0.5
+    ax.contour(image, [0.15*image.max()], colors="black", linewidths=0.8)
+    return ax.imshow(places/(largest or 1), cmap="Oranges", vmin=0, vmax=1, extent=extent)
+
+def _draw_images(axes, images, titles):
+    "The row of images."
+    look = dict(cmap="gray_r", interpolation="nearest")
+    for ax, image in zip(axes, images, strict=True): ax.imshow(image, **look)
+    for ax, title in zip(axes, titles, strict=False): ax.set_title(title, fontsize=9) # or none
+
+# %% ../nbs/04c_pictures.ipynb #aa535813
 def plot_class_activation(
-    images:np.ndarray, # (n, 28, 28)
-    maps:dict, # What they are for -> maps (n, h, w) from `class_activation_map`
+    images:np.ndarray, # (n, h, w)
+    maps:dict, # What they are for -> maps (n, rows, columns) from `class_activation_map`
     titles:list|tuple=() # What to write above each image
 ): # The matplotlib figure
-    "Images, and below them their class-activation maps with the outline of the garment; the maps of one image share a scale."
+    "Images, below them their maps with the garment's outline; those of one image share a scale."
     import matplotlib.pyplot as plt
-    fig, axes = plt.subplots(len(maps) + 1, len(images), figsize=(0.9*len(images), 0.98*(len(maps) + 1) + 0.6), layout="constrained", squeeze=False)
+    rows, columns = len(maps) + 1, len(images)
+    fig, axes = plt.subplots(rows, columns, figsize=(0.9*columns, 0.98*rows + 0.6),
+                             layout="constrained", squeeze=False)
     for ax in axes.flat: ax.set(xticks=[], yticks=[])
-    for ax, image in zip(axes[0], images): ax.imshow(image, cmap="gray_r", interpolation="nearest")
-    for ax, title in zip(axes[0], titles): ax.set_title(title, fontsize=9)
-    largest = np.max([m.max(axis=(1, 2)) for m in maps.values()], axis=0)
-    for row, (name, each) in zip(axes[1:], maps.items()):
+    _draw_images(axes[0], images, titles)
+    largest = np.max([each.max(axis=(1, 2)) for each in maps.values()], axis=0)
+    for row, (name, each) in zip(axes[1:], maps.items(), strict=True):
         row[0].set_ylabel(name, fontsize=9)
-        for ax, image, one, top in zip(row, images, each, largest):
-            h, w = image.shape
-            picture = ax.imshow(one/(top or 1), cmap="Oranges", vmin=0, vmax=1, extent=(-0.5, w - 0.5, h - 0.5, -0.5))
-            ax.contour(image, [0.15*image.max()], colors="black", linewidths=0.8)
-    fig.colorbar(picture, ax=axes, location="bottom", shrink=0.6, aspect=30, label="share of the image's largest value")
+        for parts in zip(row, images, each, largest, strict=True): picture = _draw_map(*parts)
+    label = "share of the image's largest value"
+    fig.colorbar(picture, ax=axes, location="bottom", shrink=0.6, aspect=30, label=label)
     return fig
