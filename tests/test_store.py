@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from campaign import mutate
 
+from fmnist.report import fmnist_report
 from fmnist.runner import missing_trials, run_trials
 from fmnist.store import (
     append_record,
@@ -26,7 +27,7 @@ from fmnist.store import (
     study_files,
     valid_record,
 )
-from fmnist.studies import fmnist_results
+from fmnist.studies import fmnist_results, report_trials
 from fmnist.trials import Failure, Result, Trial, attempt, data_name, pack_labels
 
 SETTINGS = dict(layers=[8, 10], activations=["relu", "softmax"], learning_rate=0.1)
@@ -424,14 +425,32 @@ def test_published_lines_keep_their_bytes(tmp_path):
 # Commands
 
 
-def test_results_of_a_spoiled_folder(tmp_path, capsys):
-    "The command shows what counts, whatever lies beside it."
-    study = published_folder() / "initialization.jsonl"
-    draw, lines = np.random.default_rng(1), study.read_bytes().splitlines()
-    spoiled = [mutate(line, draw).replace(b"\n", b" ") for line in lines * 3]
-    (tmp_path / "initialization.jsonl").write_bytes(b"\n".join(lines[:9] + spoiled) + b"\n")
-    (tmp_path / "prices.jsonl").write_text('{"apples": 3}\n')
+@pytest.fixture
+def spoiled(tmp_path):
+    "A folder with all published lines, of which every second is damaged, beside strangers and what a report needs."
+    draw, folder = np.random.default_rng(1), tmp_path / "runs"
+    folder.mkdir()
+    wanted = {trial.digest for trial in report_trials("full", 0)}
+    for path in published_folder().glob("*.jsonl"):
+        lines = path.read_bytes().splitlines()
+        for place, line in enumerate(lines):
+            if place % 2 and json.loads(line)["digest"] not in wanted:
+                lines[place] = mutate(line, draw).replace(b"\n", b" ")
+        (folder / path.name).write_bytes(b"\n".join(lines))
+    strangers(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fmnist_results(["initialization", "--budget", "full", "--folder", str(tmp_path)])
-    assert "initialization" in capsys.readouterr().out
+        yield folder
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and pipes need POSIX")
+def test_commands_read_a_spoiled_folder(spoiled, tmp_path, capsys):
+    "They show what counts, whatever lies beside it."
+    fmnist_results(["all", "--budget", "full", "--folder", str(spoiled)])
+    assert "initialization:" in capsys.readouterr().out
+    publish_results(spoiled, tmp_path / "published")
+    assert 100 < len(read_records(tmp_path / "published")) < 260
+    fmnist_report(
+        ["--budget", "full", "--folder", str(spoiled), "--output", str(tmp_path / "page")]
+    )
+    assert (tmp_path / "page").stat().st_size > 100_000
