@@ -447,8 +447,9 @@ class LayerNorm:
         self.grads["g"] = namespace(dz).sum(dz*z_hat, axis=-2)
         return normalise_back(dz*self.params["g"][..., None, :], z_hat, inverse, -1)
 
-# %% ../nbs/03b_layers.ipynb #095cf1b0
-SMALLEST_BATCH = "at least 2: batch normalisation compares the images of a batch with each other"
+# %% ../nbs/03b_layers.ipynb #efffcb86
+SMALLEST_BATCH = ("at least 2: batch normalisation compares the images of a batch with each other; "
+                  "another batch_size leaves another rest for the last batch")
 
 # %% ../nbs/03b_layers.ipynb #342e19b7
 class BatchNorm:
@@ -604,7 +605,7 @@ class SoftmaxCrossEntropy:
         m = log_p.shape[-2]
         return dz/m if factor is None else dz*float(factor/m)
 
-# %% ../nbs/03b_layers.ipynb #98177f07
+# %% ../nbs/03b_layers.ipynb #6368dddf
 class Sequential:
     "Layers in a row."
     def __init__(self,
@@ -633,8 +634,7 @@ class Sequential:
                 da = layer.backward(da, cache, input_gradient)
             else:
                 da = layer.backward(da, cache)
-            if each is not None:
-                each(layer)
+            if each: each(layer)
         return da if input_gradient else None
 
     def array(self):

@@ -79,15 +79,16 @@ def mlp_layers(
             layers.append(Activation(name, dropout))
     return layers
 
-# %% ../nbs/03c_mlp.ipynb #5c281d8d
+# %% ../nbs/03c_mlp.ipynb #9a304593
 def check_finite(
     x,  # Array
     where:str="",  # What to add to its place, in words
 ):
     "A `ValueError` that names the first number that is NaN or infinite, if there is one."
     flat = x.reshape(-1)
-    if np.isfinite(float(flat @ flat)):
-        return
+    with np.errstate(over="ignore"):
+        if np.isfinite(float(flat @ flat)):
+            return
     bad = ~np.isfinite(as_array(x))
     if bad.any():  # else only the sum is too large
         at = tuple(int(index[0]) for index in np.nonzero(bad))
@@ -353,10 +354,10 @@ def validate(
     tally, network = Tally(), net.predictor()
     for x, labels, *_ in batches:
         x, judged = net.as_input(x), []
+        check_finite(x, where)
         loss = net.criterion.forward(network.forward(x), labels, judged)
         result = judge(loss, *judged[0][:2])
         if not np.isfinite(result[0]).all():  # what the last step did shows only here
-            check_finite(x, where)
             raise diverged(net, result[0], where)
         tally.add(result, x.shape[-2])
     return tally.means("val_batches")
