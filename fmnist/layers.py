@@ -605,7 +605,7 @@ class SoftmaxCrossEntropy:
         m = log_p.shape[-2]
         return dz/m if factor is None else dz*float(factor/m)
 
-# %% ../nbs/03b_layers.ipynb #6368dddf
+# %% ../nbs/03b_layers.ipynb #9a37a37a
 class Sequential:
     "Layers in a row."
     def __init__(self,
@@ -647,8 +647,8 @@ class Sequential:
         "W0, b0, W1, ...: of all layers. What is assigned to a name, its layer has."
         return Named(self.layers, "params")
 
-    # values: name -> array
     @params.setter
+    # name -> array
     def params(self, values):
         "Give arrays to the layers."
         self.params.update(values)
