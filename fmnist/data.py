@@ -322,11 +322,11 @@ def random_generator(
 # %% ../nbs/01_data.ipynb #49de1262
 def train_valid_split(
     labels, # (n,) classes
-    valid_fraction:float=0.2, # Share of each class to set aside, more than 0 and less than 1
+    valid_fraction:float=0.2, # Share of each class to set aside, at least 0 and less than 1
     seed:int=0 # Another seed, another split
 ) -> tuple: # Indices for training and for validation, both ascending, int64
     "A stratified split."
-    check(0 < valid_fraction < 1, "valid_fraction", valid_fraction, "more than 0 and less than 1")
+    check(0 <= valid_fraction < 1, "valid_fraction", valid_fraction, "at least 0 and less than 1")
     generator, labels = random_generator(seed, "split"), as_array(labels)
     is_valid = np.zeros(len(labels), bool)
     for label in np.unique(labels):
@@ -400,15 +400,16 @@ def flatten_images(
 def mlp_batches(
     data:ImageData, # The full set, the sample, or your own
     batch_size:int=64, # Images in a training batch
-    valid_fraction:float=0.2, # Share of the training images set aside for validation
+    valid_fraction:float=0.2, # Share of the training images to validate with; with 0 there is no such part
     seed:int=0, # For the split and for the order
     augment=None # What to do to training images at random; see `augmentation`
 ) -> tuple: # `Batches` for training (shuffled), validation and test
     "The three sets of batches that `MLP.train` and `MLP.evaluate` take."
     train, valid = train_valid_split(data.train_labels, valid_fraction, seed)
     images, labels = data.train_images, data.train_labels
+    held_out = Batches(images[valid], labels[valid], flatten_images, 1000) if len(valid) else None
     return (Batches(images[train], labels[train], flatten_images, batch_size, True, seed, augment),
-            Batches(images[valid], labels[valid], flatten_images, 1000),
+            held_out,
             Batches(data.test_images, data.test_labels, flatten_images, 1000))
 
 # %% ../nbs/01_data.ipynb #a7c3e19d
@@ -479,7 +480,7 @@ def normalise_images(
 def cnn_batches(
     data:ImageData, # The full set, the sample, or your own
     batch_size:int=64, # Images in a training batch
-    valid_fraction:float=0.2, # Share of the training images set aside for validation
+    valid_fraction:float=0.2, # Share of the training images to validate with; with 0 there is no such part
     seed:int=0, # For the split and for the order: the same as in `mlp_batches`
     device="cpu", # Where the images live: a torch device or its name
     augment=None # What to do to training images at random; see `augmentation`
@@ -487,7 +488,7 @@ def cnn_batches(
     "The three sets of batches that the CNN's `train` and `validate` take, as tensors on `device`."
     import torch
     train, valid, test = mlp_batches(data, batch_size, valid_fraction, seed, augment)
-    for batches in (train, valid, test):
+    for batches in filter(None, (train, valid, test)):
         batches.images = torch.as_tensor(batches.images, device=device)
         batches.labels = torch.as_tensor(batches.labels, device=device)
         batches.prepare = normalise_images

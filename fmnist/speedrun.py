@@ -18,7 +18,8 @@ import torch
 from .checks import check, check_choice, is_whole, whole_number
 from .data import ImageData, cnn_batches, fashion_mnist, fashion_mnist_sample, random_generator
 from .machine import describe_machine
-from .modern_cnn import RECIPES, count_parameters, modern_cnn, multiply_adds
+from .modern_cnn import count_parameters, modern_cnn, multiply_adds
+from .modern_recipes import RECIPES
 from .statistics import summarise
 from .training import default_device, faster_dtype, fit, predict_proba
 
