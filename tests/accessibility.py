@@ -1,4 +1,8 @@
-"No barrier for readers with disabilities that axe-core finds: run by `.ci/run`, not by `make test` (npm fetches axe-core from the network)."
+"""No barrier for readers with disabilities that axe-core finds.
+
+Run by `.ci/run`, not by `make test`: npm fetches axe-core from the network.
+"""
+
 import shutil
 import subprocess
 
@@ -14,7 +18,21 @@ def axe(tmp_path_factory):
     if shutil.which("npm") is None:
         pytest.skip("npm was not found: accessibility is not checked")
     folder = tmp_path_factory.mktemp("axe")
-    done = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--cache", folder / "cache", "--prefix", folder, AXE], capture_output=True, text=True)
+    done = subprocess.run(
+        [
+            "npm",
+            "install",
+            "--no-audit",
+            "--no-fund",
+            "--cache",
+            folder / "cache",
+            "--prefix",
+            folder,
+            AXE,
+        ],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text()
 
@@ -23,8 +41,13 @@ def barriers(page, axe):
     "What axe-core finds, solutions unfolded, as sentences."
     page.evaluate("document.querySelectorAll('details').forEach(box => box.open = true)")
     page.evaluate(axe)
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']}).then(result => result.violations)")
-    return [f"{each['impact']}: {each['help']}: {len(each['nodes'])} times, such as {each['nodes'][0]['html'][:120]}" for each in found]
+    found = page.evaluate(
+        "axe.run(document, {resultTypes: ['violations']}).then(result => result.violations)"
+    )
+    return [
+        f"{each['impact']}: {each['help']}: {len(each['nodes'])} times, such as {each['nodes'][0]['html'][:120]}"
+        for each in found
+    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -51,7 +74,13 @@ def test_report(visit, report, axe):
 
 
 def test_barriers_are_found(visit, axe, tmp_path):
-    (tmp_path / "bad.html").write_text("<!DOCTYPE html><html lang='en'><title>x</title><main><h1>x</h1><img src='data:,'><p style='color: #ccc'>pale</p></main>")
+    (tmp_path / "bad.html").write_text(
+        "<!DOCTYPE html><html lang='en'><title>x</title><main><h1>x</h1><img src='data:,'>"
+        "<p style='color: #ccc'>pale</p></main>"
+    )
     page, _ = visit(tmp_path, "bad.html")
     found = " ".join(barriers(page, axe))
-    assert "critical: Images must have alternative text" in found and "serious: Elements must meet minimum color contrast" in found
+    assert (
+        "critical: Images must have alternative text" in found
+        and "serious: Elements must meet minimum color contrast" in found
+    )

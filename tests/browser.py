@@ -1,4 +1,5 @@
 "Pages in Debian's Chromium, driven by Playwright, for the tests of the site and of the report."
+
 import http.server
 import re
 import shutil
@@ -11,18 +12,31 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOKS = [re.sub(r"^\d+\w?_", "", path.stem) for path in sorted((ROOT / "nbs").glob("*.ipynb"))]  # their pages, 03d_mlp_recipes.ipynb as recipes
+NOTEBOOKS = [
+    re.sub(r"^\d+\w?_", "", path.stem) for path in sorted((ROOT / "nbs").glob("*.ipynb"))
+]  # their pages, 03d_mlp_recipes.ipynb as recipes
 SCREEN, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 
-# What a page shows that it should not: parts wider than the screen, pictures that are blank or without a text, links to nowhere on the page.
+# What a page shows that it should not: parts wider than the screen, pictures that are blank or
+# without a text, links to nowhere on the page.
 LOOK = """() => {
-  const within = selector => [...document.querySelectorAll(selector)], inBox = node => node.closest(".wide, .sd-table, .cell-output, .math.display, pre, nav");
-  const out = within("main *").filter(node => node.getBoundingClientRect().right > innerWidth + 1 && !inBox(node)).map(node => "wide: " + node.tagName + " " + node.textContent.slice(0, 40));
-  const blank = within("img").filter(image => !image.complete || image.naturalWidth < 100).map(image => "blank: " + image.alt);
-  const mute = within("img").filter(image => image.alt.length < 20).map(image => "without a text: " + image.alt);
-  const nowhere = within("a[href^='#']").filter(link => !document.getElementById(decodeURIComponent(link.hash.slice(1)))).map(link => "leads nowhere: " + link.hash);
-  const scroll = document.documentElement.scrollWidth > innerWidth ? ["scrolls sideways: " + document.documentElement.scrollWidth] : [];
-  return [...out, ...blank, ...mute, ...nowhere, ...scroll];
+  const all = selector => [...document.querySelectorAll(selector)];
+  const scrolls = ".wide, .sd-table, .cell-output, .math.display, pre, nav";
+  const right = node => node.getBoundingClientRect().right;
+  const wide = node => right(node) > innerWidth + 1 && !node.closest(scrolls);
+  const target = link => document.getElementById(decodeURIComponent(link.hash.slice(1)));
+  const found = [];
+  for (const node of all("main *").filter(wide))
+    found.push("wide: " + node.tagName + " " + node.textContent.slice(0, 40));
+  for (const image of all("img")) {
+    if (!image.complete || image.naturalWidth < 100) found.push("blank: " + image.alt);
+    if (image.alt.length < 20) found.push("without a text: " + image.alt);
+  }
+  for (const link of all("a[href^='#']"))
+    if (!target(link)) found.push("leads nowhere: " + link.hash);
+  const width = document.documentElement.scrollWidth;
+  if (width > innerWidth) found.push("scrolls sideways: " + width);
+  return found;
 }"""
 
 
@@ -33,28 +47,51 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def visit():
-    "visit(folder, name, **context) opens a page from a server on this machine; (the page, a growing list of all that went wrong with it)."
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pages are not tried in a browser")
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    "visit(folder, name, **context) opens a page; (the page, a growing list of what went wrong)."
+    playwright = pytest.importorskip(
+        "playwright.sync_api",
+        reason="Playwright is not installed: pages are not tried in a browser",
+    )
+    chromium = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
     if chromium is None:
         pytest.skip("no Chromium was found: pages are not tried in a browser")
     servers = {}
 
     def open_page(folder, name, **context):
         if folder not in servers:
-            servers[folder] = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
+            servers[folder] = http.server.ThreadingHTTPServer(
+                ("127.0.0.1", 0), partial(Quiet, directory=folder)
+            )
             threading.Thread(target=servers[folder].serve_forever, daemon=True).start()
         home = f"http://127.0.0.1:{servers[folder].server_port}/"
         page, wrong = browser.new_context(**context).new_page(), []
-        page.on("console", lambda said: said.type in ("error", "warning") and wrong.append(f"console: {said.text}"))
+        page.on(
+            "console",
+            lambda said: (
+                said.type in ("error", "warning") and wrong.append(f"console: {said.text}")
+            ),
+        )
         page.on("pageerror", lambda error: wrong.append(f"script: {error}"))
-        page.on("request", lambda asked: asked.url.startswith((home, "data:")) or wrong.append(f"asks another host: {asked.url}"))
-        page.on("response", lambda answer: answer.status >= 400 and wrong.append(f"{answer.status}: {answer.url}"))
+        page.on(
+            "request",
+            lambda asked: (
+                asked.url.startswith((home, "data:"))
+                or wrong.append(f"asks another host: {asked.url}")
+            ),
+        )
+        page.on(
+            "response",
+            lambda answer: answer.status >= 400 and wrong.append(f"{answer.status}: {answer.url}"),
+        )
         page.goto(home + name, wait_until="load")
         return page, wrong
 
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        browser = driver.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+        )
         yield open_page
         browser.close()
     for server in servers.values():
@@ -65,19 +102,28 @@ def visit():
 def site(tmp_path_factory):
     "The site: that of `make docs`, unless a source is newer; else built in a folder of its own."
     pytest.importorskip("smalldocs", reason="smalldocs needs Python 3.11")
-    sources = [path for folder in ("nbs", "fmnist", ".ci") for path in (ROOT / folder).iterdir() if path.suffix]
+    sources = [
+        path
+        for folder in ("nbs", "fmnist", ".ci")
+        for path in (ROOT / folder).iterdir()
+        if path.suffix
+    ]
     built = ROOT / "_docs" / "index.html"
-    if built.exists() and built.stat().st_mtime > max(path.stat().st_mtime for path in [*sources, ROOT / "settings.ini"]):
+    if built.exists() and built.stat().st_mtime > max(
+        path.stat().st_mtime for path in [*sources, ROOT / "settings.ini"]
+    ):
         return built.parent
     folder = tmp_path_factory.mktemp("pages") / "site"
-    done = subprocess.run([sys.executable, ".ci/docs.py", "site", folder], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, ".ci/docs.py", "site", folder], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    "The folder of the report, made from two networks that saw the sample, and the results that ship with the package."
+    "The folder of a report of two networks that saw the sample, and the published results."
     from fmnist.data import fashion_mnist_sample
     from fmnist.runner import published_folder, read_records, run_trials
     from fmnist.report import Known, write_report
@@ -87,6 +133,8 @@ def report(tmp_path_factory):
     run_trials({"report": report_trials("smoke")}, folder / "runs", workers=1)
     own = read_records(folder / "runs")
     known = Known(own, read_records(published_folder()), "smoke")
-    run = dict(zip(("MLP", "CNN"), (own[trial.digest] for trial in report_trials("smoke")), strict=True))
+    run = dict(
+        zip(("MLP", "CNN"), (own[trial.digest] for trial in report_trials("smoke")), strict=True)
+    )
     write_report(run, fashion_mnist_sample(), known, folder / "index.html")
     return folder

@@ -1,4 +1,5 @@
 "What `make` says when something is missing, and that a second call does nothing."
+
 import os
 import shutil
 import subprocess
@@ -20,14 +21,27 @@ def project(tmp_path):
 
 
 def make(project, *words):
-    ours = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "CONSTRAINTS", "PYTHON", "BUDGET", "SEED", "LANGUAGE"}  # these tests run under make
-    alone = {name: value for name, value in os.environ.items() if name not in ours} | {"LC_ALL": "C"}  # make speaks English
+    ours = {
+        "MAKEFLAGS",
+        "MFLAGS",
+        "MAKELEVEL",
+        "CONSTRAINTS",
+        "PYTHON",
+        "BUDGET",
+        "SEED",
+        "LANGUAGE",
+    }  # these tests run under make
+    alone = {name: value for name, value in os.environ.items() if name not in ours} | {
+        "LC_ALL": "C"
+    }  # make speaks English
     return subprocess.run(["make", *words], cwd=project, capture_output=True, text=True, env=alone)
 
 
 def python(project, **answers):
     "A Python that answers the Makefile's questions as told: exit codes for texts that its `-c` argument contains."
-    cases = "".join(f'case "$*" in *{text}*) exit {code};; esac\n' for text, code in answers.items())
+    cases = "".join(
+        f'case "$*" in *{text}*) exit {code};; esac\n' for text, code in answers.items()
+    )
     path = project / "python"
     path.write_text(f"#!/bin/sh\n{cases}echo Python 3.9.1\n")
     path.chmod(0o755)
@@ -36,7 +50,9 @@ def python(project, **answers):
 
 def test_no_python(project):
     answer = make(project, "report", "PYTHON=python9")
-    assert answer.returncode and "python9 was not found. Install Python 3.10 or newer" in answer.stderr
+    assert (
+        answer.returncode and "python9 was not found. Install Python 3.10 or newer" in answer.stderr
+    )
 
 
 def test_old_python(project):
@@ -57,16 +73,36 @@ def test_second_call_does_nothing(project):
 
 
 def test_help_lists_every_target(project):
-    phony = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith(".PHONY:"))
+    phony = next(
+        line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith(".PHONY:")
+    )
     listed = [line.split()[1] for line in make(project).stdout.splitlines()]
     assert sorted(listed) == sorted(phony.split()[1:])
 
 
 def test_clean_keeps_results(project):
-    for path in ("runs/results.jsonl", "report/index.html", "_docs/index.html", ".venv/ready", "fmnist/__pycache__/data.pyc", "runs/a b/.ipynb_checkpoints/x", "runs/a/results.jsonl"):
+    for path in (
+        "runs/results.jsonl",
+        "report/index.html",
+        "_docs/index.html",
+        ".venv/ready",
+        "fmnist/__pycache__/data.pyc",
+        "runs/a b/.ipynb_checkpoints/x",
+        "runs/a/results.jsonl",
+    ):
         (project / path).parent.mkdir(parents=True, exist_ok=True)
         (project / path).touch()
     assert make(project, "clean").returncode == 0
-    assert sorted(path.name for path in project.iterdir()) == [".ci", "Makefile", "fmnist", "pyproject.toml", "runs", "settings.ini", "setup.py"]
+    assert sorted(path.name for path in project.iterdir()) == [
+        ".ci",
+        "Makefile",
+        "fmnist",
+        "pyproject.toml",
+        "runs",
+        "settings.ini",
+        "setup.py",
+    ]
     assert not list((project / "fmnist").iterdir())
-    assert (project / "runs" / "a" / "results.jsonl").exists() and not list((project / "runs" / "a b").iterdir())
+    assert (project / "runs" / "a" / "results.jsonl").exists() and not list(
+        (project / "runs" / "a b").iterdir()
+    )

@@ -1,4 +1,5 @@
 "Every notebook can be taken away alone: badges, setup cell, and what Kaggle's command-line tool needs."
+
 import json
 import re
 import shutil
@@ -21,7 +22,10 @@ WHEEL = "fmnist-0.1.0-py3-none-any.whl"
 
 def cells(path):
     "The cells of a notebook by their ids, each source one string."
-    return {cell["id"]: "".join(cell["source"]) for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]}
+    return {
+        cell["id"]: "".join(cell["source"])
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+    }
 
 
 def test_generator(monkeypatch, capsys, tmp_path):
@@ -36,19 +40,36 @@ def test_generator(monkeypatch, capsys, tmp_path):
     path = tmp_path / "nbs" / NOTEBOOKS[0].name
     notebook = json.loads(path.read_text(encoding="utf-8"))
     title, badges, setup, *rest = notebook["cells"]
-    notebook["cells"] = [title, *rest, {**setup, "source": ["%pip install -U everything"]}]  # one lost, one changed and elsewhere
+    notebook["cells"] = [
+        title,
+        *rest,
+        {**setup, "source": ["%pip install -U everything"]},
+    ]  # one lost, one changed and elsewhere
     path.write_text(json.dumps(notebook), encoding="utf-8")
-    assert changes() == [f"nbs/{path.name}"] and path.read_text(encoding="utf-8") == NOTEBOOKS[0].read_text(encoding="utf-8")
-    fork = {**CONFIG, "user": "somebody", "repo": "fork", "branch": "other", "git_url": "https://github.com/somebody/fork"}
+    assert changes() == [f"nbs/{path.name}"] and path.read_text(encoding="utf-8") == NOTEBOOKS[
+        0
+    ].read_text(encoding="utf-8")
+    fork = {
+        **CONFIG,
+        "user": "somebody",
+        "repo": "fork",
+        "branch": "other",
+        "git_url": "https://github.com/somebody/fork",
+    }
     assert len(changes(fork)) == len(NOTEBOOKS) and changes(fork) == []
     new = cells(path)
-    assert new["badges"].count(f"somebody/fork/blob/other/nbs/{path.name}") == 2 and "git+https://github.com/somebody/fork" in new["setup"]
+    assert (
+        new["badges"].count(f"somebody/fork/blob/other/nbs/{path.name}") == 2
+        and "git+https://github.com/somebody/fork" in new["setup"]
+    )
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_badges(path):
     assert list(cells(path))[1:3] == ["badges", "setup"]
-    links = re.findall(r"\[!\[Open in (\w+)\]\(https://[^)]+\)\]\((https://[^)]+)\)", cells(path)["badges"])
+    links = re.findall(
+        r"\[!\[Open in (\w+)\]\(https://[^)]+\)\]\((https://[^)]+)\)", cells(path)["badges"]
+    )
     assert [where for where, _ in links] == ["Colab", "Kaggle"]
     assert all((ROOT / link.partition("/blob/")[2].partition("/")[2]) == path for _, link in links)
 
@@ -89,14 +110,34 @@ def check_kaggle_folder(folder, path, user):
     "A folder that `kaggle kernels push` accepts."
     about = json.loads((folder / "kernel-metadata.json").read_text(encoding="utf-8"))
     owner, slug = about["id"].split("/")
-    assert owner == user and slug == about["title"].lower().replace(" ", "-") and 5 <= len(about["title"]) <= 50  # else Kaggle warns, or refuses
-    assert (folder / about["code_file"]).read_text(encoding="utf-8") == path.read_text(encoding="utf-8")
-    assert (about["language"], about["kernel_type"], about["enable_gpu"], about["enable_internet"]) == ("python", "notebook", True, True)
+    assert (
+        owner == user
+        and slug == about["title"].lower().replace(" ", "-")
+        and 5 <= len(about["title"]) <= 50
+    )  # else Kaggle warns, or refuses
+    assert (folder / about["code_file"]).read_text(encoding="utf-8") == path.read_text(
+        encoding="utf-8"
+    )
+    assert (
+        about["language"],
+        about["kernel_type"],
+        about["enable_gpu"],
+        about["enable_internet"],
+    ) == ("python", "notebook", True, True)
     assert about["dataset_sources"] == ["zalando-research/fashionmnist"]
 
 
 def test_kaggle_folder(tmp_path):
-    subprocess.run([sys.executable, ROOT / ".ci" / "notebooks.py", "kaggle", NOTEBOOKS[0], tmp_path / "command"], check=True)
+    subprocess.run(
+        [
+            sys.executable,
+            ROOT / ".ci" / "notebooks.py",
+            "kaggle",
+            NOTEBOOKS[0],
+            tmp_path / "command",
+        ],
+        check=True,
+    )
     check_kaggle_folder(tmp_path / "command", NOTEBOOKS[0], CONFIG["user"])
     for path in NOTEBOOKS:
         notebooks.for_kaggle(CONFIG, path, tmp_path / path.stem, "somebody")

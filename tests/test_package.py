@@ -1,4 +1,5 @@
 "The package as Python meets it: what an import loads, that it is quiet, and which commands there are."
+
 import importlib
 import json
 import subprocess
@@ -15,27 +16,41 @@ MODULES = sorted(f"fmnist.{path.stem}" for path in (ROOT / "fmnist").glob("[!_]*
 
 def python(*words):
     "A new Python in which every warning is an error; what it printed."
-    done = subprocess.run([sys.executable, "-W", "error", *words], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *words], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0 and not done.stderr, done.stderr
     return done.stdout
 
 
 def test_the_package_alone_loads_nothing_else():
-    said = python("-c", "import sys; before = set(sys.modules); import fmnist; print(*sorted(set(sys.modules) - before))")
+    said = python(
+        "-c",
+        "import sys; before = set(sys.modules); import fmnist; print(*sorted(set(sys.modules) - before))",
+    )
     assert said == "fmnist\n"
 
 
 def test_torch_enters_at_cnn():
-    "Data, metrics and the MLP do without PyTorch, and neither matplotlib nor pandas is loaded before something is drawn."
-    for last, slow in (("mlp", {"torch", "scipy", "matplotlib", "seaborn", "pandas", "nbdev", "fastcore"}), ("report", {"matplotlib", "pandas"})):
+    "The MLP does without PyTorch; matplotlib and pandas are loaded when something is drawn."
+    for last, slow in (
+        ("mlp", {"torch", "scipy", "matplotlib", "seaborn", "pandas", "nbdev", "fastcore"}),
+        ("report", {"matplotlib", "pandas"}),
+    ):
         loaded = python("-c", f"import sys, fmnist.{last}; print(*sys.modules)").split()
         assert not slow & {*loaded}, last
 
 
-@pytest.mark.parametrize("module, words", [("benchmarks", ["fmnist_bench", "mlp"]), ("recipes", ["fmnist_recipe", "fast"])])
+@pytest.mark.parametrize(
+    "module, words",
+    [("benchmarks", ["fmnist_bench", "mlp"]), ("recipes", ["fmnist_recipe", "fast"])],
+)
 def test_missing_data_are_a_sentence(module, words, monkeypatch):
     module = importlib.import_module(f"fmnist.{module}")
-    def nowhere(): raise FileNotFoundError("Fashion-MNIST was not found. Tried: ...")
+
+    def nowhere():
+        raise FileNotFoundError("Fashion-MNIST was not found. Tried: ...")
+
     monkeypatch.setattr(module, "fashion_mnist", nowhere)
     with pytest.raises(SystemExit, match=f"{words[0]}: Fashion-MNIST was not found"):
         getattr(module, words[0])(words[1:])
@@ -43,26 +58,41 @@ def test_missing_data_are_a_sentence(module, words, monkeypatch):
 
 def test_bench_says_what_it_needs(monkeypatch):
     from fmnist import benchmarks
+
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(SystemExit, match="--device cuda needs a GPU"): benchmarks.fmnist_bench(["cnn", "--device", "cuda"])
+    with pytest.raises(SystemExit, match="--device cuda needs a GPU"):
+        benchmarks.fmnist_bench(["cnn", "--device", "cuda"])
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(SystemExit, match=r"needs sklearn and threadpoolctl: pip install 'fmnist\[bench\]'"): benchmarks.fmnist_bench(["mlp"])
+    with pytest.raises(
+        SystemExit, match=r"needs sklearn and threadpoolctl: pip install 'fmnist\[bench\]'"
+    ):
+        benchmarks.fmnist_bench(["mlp"])
 
 
 def test_an_address_that_is_none_is_a_sentence(tmp_path):
     from fmnist.studies import fmnist_run
+
     with pytest.raises(SystemExit, match="expected an address like tcp://host:8786"):
-        fmnist_run(["dropout", "--budget", "smoke", "--scheduler", "nowhere://", "--folder", str(tmp_path)])
+        fmnist_run(
+            ["dropout", "--budget", "smoke", "--scheduler", "nowhere://", "--folder", str(tmp_path)]
+        )
 
 
 def test_a_checkout_need_not_be_installed(monkeypatch):
     "Only on the path, as after `git clone` on Kaggle: results and report can do without what pip wrote down."
     from fmnist import __version__, machine, report
-    def unknown(name): raise PackageNotFoundError(name)
+
+    def unknown(name):
+        raise PackageNotFoundError(name)
+
     real = machine.version
-    monkeypatch.setattr(machine, "version", lambda name: unknown(name) if name == "fmnist" else real(name))
+    monkeypatch.setattr(
+        machine, "version", lambda name: unknown(name) if name == "fmnist" else real(name)
+    )
     monkeypatch.setattr(machine, "distribution", unknown)
-    assert machine._software.__wrapped__()["fmnist"] == __version__  # what the cache would give was found with the real ones
+    assert (
+        machine._software.__wrapped__()["fmnist"] == __version__
+    )  # what the cache would give was found with the real ones
     monkeypatch.setattr(machine, "files", lambda name: Path("/nowhere") / name)
     assert machine.commit.__wrapped__() is None
     assert report._footer().startswith(f"<footer><p>Made with fmnist {__version__}, ")
@@ -71,7 +101,9 @@ def test_a_checkout_need_not_be_installed(monkeypatch):
 
 
 def test_every_module_can_be_the_first_and_is_quiet():
-    again = "for old in [m for m in sys.modules if m.split('.')[0] == 'fmnist']: del sys.modules[old]"
+    again = (
+        "for old in [m for m in sys.modules if m.split('.')[0] == 'fmnist']: del sys.modules[old]"
+    )
     code = "\n".join(["import sys", *(f"import {module}\n{again}" for module in MODULES)])
     assert len(MODULES) > 10 and python("-c", code) == ""
 
@@ -81,8 +113,12 @@ def test_the_package_lists_its_commands():
     settings.read(ROOT / "settings.ini", encoding="utf-8")
     names = [line.split("=")[0] for line in settings["DEFAULT"]["console_scripts"].split()]
     said = python("-m", "fmnist")
-    listed = dict(line.split(maxsplit=1) for line in said.splitlines() if line.startswith("fmnist_"))
-    assert sorted(listed) == sorted(names) and all(what.endswith(".") for what in listed.values()), said
+    listed = dict(
+        line.split(maxsplit=1) for line in said.splitlines() if line.startswith("fmnist_")
+    )
+    assert sorted(listed) == sorted(names) and all(
+        what.endswith(".") for what in listed.values()
+    ), said
     quick = "import runpy, sys; runpy.run_module('fmnist', run_name='__main__'); print('numpy' in sys.modules)"
     assert python("-c", quick).endswith("False\n")
 
@@ -91,8 +127,14 @@ def test_the_commands_page_shows_what_they_say(monkeypatch, capsys):
     "Options changed? `nbs/09_commands.ipynb` must be run again."
     monkeypatch.setenv("COLUMNS", "100")
     for script in distribution("fmnist").entry_points.select(group="console_scripts"):
-        with pytest.raises(SystemExit): script.load()(["--help"])
+        with pytest.raises(SystemExit):
+            script.load()(["--help"])
     notebook = json.loads((ROOT / "nbs" / "09_commands.ipynb").read_text(encoding="utf-8"))
-    shown = "".join("".join(output["text"]) for cell in notebook["cells"] if "--help" in "".join(cell["source"]) for output in cell.get("outputs", []))
-    words = lambda text: " ".join(text.split())  # Python's versions break lines elsewhere
-    assert words(capsys.readouterr().out) == words(shown)
+    shown = "".join(
+        "".join(output["text"])
+        for cell in notebook["cells"]
+        if "--help" in "".join(cell["source"])
+        for output in cell.get("outputs", [])
+    )
+    # Python's versions break lines elsewhere
+    assert capsys.readouterr().out.split() == shown.split()

@@ -1,4 +1,5 @@
 "README.md can be believed: its examples print what it shows, and CI runs each of its commands."
+
 import re
 import subprocess
 import sys
@@ -25,30 +26,56 @@ def blocks(kind, text=README):
     return re.findall(rf"^```{kind}\n(.*?)^```$", text, flags=re.M | re.S)
 
 
+def percents(text):
+    "The numbers before a percent sign."
+    return list(map(float, re.findall(r"([\d.]+)%", text)))
+
+
 def test_every_block_is_of_a_kind_that_is_run():
     kinds = set(re.findall(r"^```(\w*)$", README, flags=re.M)) - {""}
-    assert kinds == {"sh", "python", "text", "bibtex"}  # commands, examples, what they print; and a reference
+    assert kinds == {
+        "sh",
+        "python",
+        "text",
+        "bibtex",
+    }  # commands, examples, what they print; and a reference
 
 
 def test_examples_print_what_is_shown(tmp_path):
-    "All in one process, as a reader would paste them; from machine to machine digits differ, and a few of the 500 images."
-    done = subprocess.run([sys.executable, "-c", "\n".join(blocks("python"))], cwd=tmp_path, capture_output=True, text=True)
+    "All in one process, as a reader would paste them; digits differ from machine to machine."
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(blocks("python"))],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
-    shape = lambda text: re.sub(r"\d+", "0", text)
     shown = "".join(blocks("text"))
-    assert shape(done.stdout) == shape(shown)
-    percents = lambda text: list(map(float, re.findall(r"([\d.]+)%", text)))
-    assert len(percents(shown)) == 12 and all(abs(a - b) < 5 for a, b in zip(percents(done.stdout), percents(shown))), done.stdout
+    assert re.sub(r"\d+", "0", done.stdout) == re.sub(r"\d+", "0", shown)
+    pairs = list(zip(percents(done.stdout), percents(shown), strict=True))
+    assert len(pairs) == 12 and all(abs(a - b) < 5 for a, b in pairs), done.stdout
 
 
 def test_numbers_are_those_of_the_published_results():
     "New results, or another rule for claims: `nbs/index.ipynb` and `nbs/06_claims.ipynb` must be run again."
     judgements = judge(by_network(read_records(published_folder())))
-    assert f"{len(judgements)} claims of the original report that are tested here, {verdict_counts(judgements)}." in README
+    assert (
+        f"{len(judgements)} claims of the original report that are tested here, {verdict_counts(judgements)}."
+        in README
+    )
     for trial in report_trials("full"):
-        values = [100 * result.scores.accuracy for result in published_results() if replace(result.trial, seed=0) == trial]
-        assert f"| {trial.model.upper()} | {trial.epochs} | {len(values)} | {mean(values):.2f}" in README
-    assert str(dict(Counter(judgement.verdict for judgement in judgements))) in (ROOT / "nbs" / "06_claims.ipynb").read_text(encoding="utf-8")
+        values = [
+            100 * result.scores.accuracy
+            for result in published_results()
+            if replace(result.trial, seed=0) == trial
+        ]
+        assert (
+            f"| {trial.model.upper()} | {trial.epochs} | {len(values)} | {mean(values):.2f}"
+            in README
+        )
+    assert str(dict(Counter(judgement.verdict for judgement in judgements))) in (
+        ROOT / "nbs" / "06_claims.ipynb"
+    ).read_text(encoding="utf-8")
 
 
 def test_every_target_that_is_named_is_run_by_ci():
@@ -57,5 +84,9 @@ def test_every_target_that_is_named_is_run_by_ci():
     run = re.findall(r"\bstep (?:\S+|\"[^\"]*\") make (\w+)", CI)
     run += re.findall(r"\bmake (\w+)", "".join(blocks("sh")) + CI)
     lines = "".join(blocks("sh", page)).splitlines()
-    run += [line.split()[1] for line in lines if line.startswith("make") and not line.startswith(ELSEWHERE)]
+    run += [
+        line.split()[1]
+        for line in lines
+        if line.startswith("make") and not line.startswith(ELSEWHERE)
+    ]
     assert {"report", "test", "lab", "quick"} <= named <= set(run)

@@ -1,6 +1,6 @@
 "The site in a browser: every page on a screen and on a phone, search, dark mode, the first page in one screen."
+
 import importlib
-import inspect
 import pkgutil
 from pathlib import Path
 
@@ -10,18 +10,47 @@ from browser import LOOK, NOTEBOOKS, PHONE, SCREEN, site, visit  # noqa: F401 (s
 import fmnist
 
 # What a page of a notebook lacks, beside what LOOK finds on any page.
-LACKS = """name => {
-  const lack = [], text = document.querySelector("main").innerText, all = selector => [...document.querySelectorAll(selector)];
-  if (/\\\\[()[\\]]|\\$\\$|\\\\(frac|sum|begin)/.test(all("main :is(p, li, td)").map(node => node.innerText).join(" "))) lack.push("TeX that is not set");
-  if (all("math").some(node => !node.getBoundingClientRect().height && !node.closest("details:not([open])"))) lack.push("an equation without height");
-  const places = all(".elsewhere a").filter(link => link.getBoundingClientRect().height).map(link => new URL(link.href).host);
-  if (name != "api" && places.join() != "github.com,colab.research.google.com,kaggle.com") lack.push("links to GitHub, Colab and Kaggle: " + places);
-  if (!document.querySelector("h1 + *, .description").innerText.length || !all("main p").length) lack.push("an opener");
+LACKS = r"""name => {
+  const all = selector => [...document.querySelectorAll(selector)];
+  const box = node => node.getBoundingClientRect(), lack = [];
+  const prose = all("main :is(p, li, td)").map(node => node.innerText).join(" ");
+  if (/\\[()[\]]|\$\$|\\(frac|sum|begin)/.test(prose)) lack.push("TeX that is not set");
+  const folded = node => node.closest("details:not([open])");
+  if (all("math").some(node => !box(node).height && !folded(node)))
+    lack.push("an equation without height");
+  const links = all(".elsewhere a").filter(link => box(link).height);
+  const places = links.map(link => new URL(link.href).host).join();
+  if (name != "api" && places != "github.com,colab.research.google.com,kaggle.com")
+    lack.push("links to GitHub, Colab and Kaggle: " + places);
+  const opener = document.querySelector("h1 + *, .description");
+  if (!opener.innerText.length || !all("main p").length) lack.push("an opener");
   const ends = all("main h2").slice(-2).map(node => node.innerText.trim()).join();
-  if (!["index", "api"].includes(name) && ends != "Summary,Exercises") lack.push("Summary and Exercises at the end: " + ends);
+  if (!["index", "api", "glossary"].includes(name) && ends != "Summary,Exercises")
+    lack.push("Summary and Exercises at the end: " + ends);
   if (all("#exercises details[open]").length) lack.push("a solution that is not folded");
   return lack;
 }"""
+POSITIONS = """() => {
+  const parts = [...document.querySelectorAll("main p, main pre")];
+  const find = text => parts.find(node => node.innerText.includes(text));
+  const one = selector => document.querySelector(selector);
+  const nodes = [one("h1"), one("main img"), find("%"), find("make test")];
+  return nodes.map(node => node.getBoundingClientRect().bottom);
+}"""
+RESULTS = """() => {
+  const box = document.querySelector(".smalldocs-search-results").getBoundingClientRect();
+  return [box.right, document.documentElement.scrollWidth];
+}"""
+BRIGHTNESS = """() => {
+  const style = getComputedStyle(document.body);
+  const sum = name => eval(style[name].match(/\\d+/g).slice(0, 3).join("+"));
+  return [sum("backgroundColor"), sum("color")];
+}"""
+BAD = """<!DOCTYPE html><main><h1>Bad</h1><p class="description">x</p><p style="width: 900px">wide</p>
+<img alt="x" src="data:image/png;base64,AAAA"><a href="#gone">link</a><p>\\(x\\)</p>
+<div id="exercises"><details open>Solved</details></div>
+<script>console.error("mind"); fetch("http://localhost:1/")</script>
+<script src="gone.js"></script></main>"""
 
 
 @pytest.mark.parametrize("name", [*NOTEBOOKS, "api"])
@@ -35,7 +64,12 @@ def test_page(visit, site, name):
 
 def test_order(visit, site):
     page, _ = visit(site, "index.html", viewport=SCREEN)
-    names = [Path(link).stem for link in page.eval_on_selector_all("#quarto-sidebar a[href]", "links => links.map(link => link.pathname)")]
+    names = [
+        Path(link).stem
+        for link in page.eval_on_selector_all(
+            "#quarto-sidebar a[href]", "links => links.map(link => link.pathname)"
+        )
+    ]
     assert sorted(names) == sorted([*NOTEBOOKS, "api"])
     order = ["index", "data", "metrics", "mlp", "cnn", "hybrid", "trials", "report", "api"]
     assert [name for name in names if name in order] == order
@@ -43,19 +77,24 @@ def test_order(visit, site):
 
 def test_api_lists_all(visit, site):
     page, _ = visit(site, "api.html", viewport=SCREEN)
-    listed = page.eval_on_selector_all("main td:first-child code", "names => names.map(name => name.innerText)")
-    modules = [importlib.import_module(f"fmnist.{module.name}") for module in pkgutil.iter_modules(fmnist.__path__) if module.name[0] != "_"]
+    listed = page.eval_on_selector_all(
+        "main td:first-child code", "names => names.map(name => name.innerText)"
+    )
+    modules = [
+        importlib.import_module(f"fmnist.{module.name}")
+        for module in pkgutil.iter_modules(fmnist.__path__)
+        if module.name[0] != "_"
+    ]
     found = [(name, getattr(module, name)) for module in modules for name in module.__all__]
     public = [name for name, thing in found if getattr(thing, "__name__", "") == name]  # no alias
-    assert len(public) > 100 and sorted(name for name in listed if "." not in name) == sorted(public)
+    assert len(public) > 100 and sorted(name for name in listed if "." not in name) == sorted(
+        public
+    )
 
 
 def test_first_page_in_one_screen(visit, site):
     page, _ = visit(site, "index.html", viewport=SCREEN)
-    seen = page.evaluate("""() => {
-      const bottom = node => node.getBoundingClientRect().bottom, find = text => [...document.querySelectorAll("main p, main pre")].find(node => node.innerText.includes(text));
-      return [document.querySelector("h1"), document.querySelector("main img"), find("%"), find("make test")].map(bottom);
-    }""")
+    seen = page.evaluate(POSITIONS)
     assert seen == sorted(seen) and seen[-1] <= SCREEN["height"], seen
 
 
@@ -65,9 +104,11 @@ def test_search(visit, site, size):
     page.get_by_role("searchbox").fill("MLP")
     page.locator(".search-result").first.wait_for()
     page.wait_for_timeout(300)  # the box widens
-    right, scroll = page.evaluate("[document.querySelector('.smalldocs-search-results').getBoundingClientRect().right, document.documentElement.scrollWidth]")
+    right, scroll = page.evaluate(RESULTS)
     assert max(right, scroll) <= size["width"]
-    found = page.eval_on_selector_all(".search-result", "results => results.map(result => [result.pathname, result.innerText])")
+    found = page.eval_on_selector_all(
+        ".search-result", "results => results.map(result => [result.pathname, result.innerText])"
+    )
     assert found[0][0] == "/mlp.html" and all("mlp" in text.lower() for _, text in found), found
     page.keyboard.press("Enter")
     page.wait_for_url("**/mlp.html*")
@@ -76,7 +117,7 @@ def test_search(visit, site, size):
 
 def test_dark(visit, site):
     def brightness(page):
-        return page.evaluate("() => { const sum = name => eval(getComputedStyle(document.body)[name].match(/\\d+/g).slice(0, 3).join('+')); return [sum('backgroundColor'), sum('color')]; }")
+        return page.evaluate(BRIGHTNESS)
 
     page, _ = visit(site, "mlp.html", viewport=SCREEN, color_scheme="light")
     paper, ink = brightness(page)
@@ -93,16 +134,28 @@ def test_dark(visit, site):
 def test_what_overflows_is_reached_by_keyboard(visit, site):
     page, _ = visit(site, "mlp.html", viewport=PHONE)
     page.wait_for_function("document.querySelector('main [tabindex]')")
-    stops = page.eval_on_selector_all("main [tabindex='0']", "nodes => nodes.map(node => node.scrollWidth > node.clientWidth)")
+    stops = page.eval_on_selector_all(
+        "main [tabindex='0']", "nodes => nodes.map(node => node.scrollWidth > node.clientWidth)"
+    )
     assert stops and all(stops)
 
 
 def test_faults_are_found(visit, site, tmp_path):
-    bad = """<!DOCTYPE html><main><h1>Bad</h1><p class="description">x</p><p style="width: 900px">wide</p><img alt="x" src="data:image/png;base64,AAAA">
-        <a href="#gone">link</a><p>\\(x\\)</p><div id="exercises"><details open>Solved</details></div><script>console.error("mind"); fetch("http://localhost:1/")</script><script src="gone.js"></script></main>"""
-    (tmp_path / "bad.html").write_text(bad)
+    (tmp_path / "bad.html").write_text(BAD)
     page, wrong = visit(tmp_path, "bad.html", viewport=PHONE)
     wrong = "\n".join(wrong + page.evaluate(LOOK) + page.evaluate(LACKS, "bad"))
-    for fault in ("wide: P wide", "blank: x", "without a text: x", "leads nowhere: #gone", "scrolls sideways", "console: mind", "another host: http://localhost:1/",
-                  "404: ", "TeX that is not set", "links to GitHub, Colab and Kaggle", "not folded", "Summary and Exercises at the end"):
+    for fault in (
+        "wide: P wide",
+        "blank: x",
+        "without a text: x",
+        "leads nowhere: #gone",
+        "scrolls sideways",
+        "console: mind",
+        "another host: http://localhost:1/",
+        "404: ",
+        "TeX that is not set",
+        "links to GitHub, Colab and Kaggle",
+        "not folded",
+        "Summary and Exercises at the end",
+    ):
         assert fault in wrong, fault
