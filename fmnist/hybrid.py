@@ -24,7 +24,8 @@ class _HandDerived(torch.autograd.Function):
     @staticmethod
     def forward(ctx, mlp, a, *params):
         ctx.mlp, ctx.cache = mlp, []
-        ctx.params = {name: value.detach() for name, value in zip(mlp.params, params, strict=True)}
+        values = zip(mlp.params, params, strict=True)
+        ctx.params = {name: value.detach() for name, value in values}
         mlp.params = ctx.params
         ctx.log_p = log_softmax(mlp.logits(a.detach(), ctx.cache))
         return ctx.log_p.detach()
@@ -47,7 +48,9 @@ class Head(nn.Module):
     ):
         super().__init__()
         check(type(mlp) is MLP, "the class of mlp", type(mlp).__name__, "MLP")
-        check(mlp.config["library"] == "torch" and not mlp.many, "(library, seed) of mlp", (mlp.config["library"], mlp.config["seed"]), "torch and a single seed")
+        kind = mlp.config["library"], mlp.config["seed"]
+        fits = kind[0] == "torch" and not mlp.many
+        check(fits, "(library, seed) of mlp", kind, "torch and a single seed")
         self.mlp, self.dropout = mlp, mlp.dropout
         for name, value in mlp.params.items(): self.register_parameter(name, nn.Parameter(value))
 
@@ -62,19 +65,29 @@ class Head(nn.Module):
         mlp, params = self.mlp, list(self.parameters())
         mlp.dropping.probability = self.dropout if self.training else 0
         if mlp.dropping.probability:
-            mlp.dropping.start([random_generator(int(torch.randint(2**62, ())), "dropout")])
-        with torch.autocast(a.device.type, enabled=False) if a.device.type in ("cpu", "cuda") else nullcontext(): return _HandDerived.apply(mlp, a.to(params[0].dtype), *params)
+            seed = int(torch.randint(2**62, ()))
+            mlp.dropping.start([random_generator(seed, "dropout")])
+        with _as_it_is(a): return _HandDerived.apply(mlp, a.to(params[0].dtype), *params)
+
+def _as_it_is(a):
+    "No mixed precision within."
+    known = a.device.type in ("cpu", "cuda")
+    return torch.autocast(a.device.type, enabled=False) if known else nullcontext()
 
 # %% ../nbs/04d_hybrid.ipynb #b65a7c14
 def hybrid_model(
     **settings # What `CNNModel` takes, `seed` too
-) -> CNNModel: # Its classifier ends in a `Head`; with the same settings it starts with the same weights as the CNN
+) -> CNNModel: # Its classifier ends in a `Head`; it starts with the weights of that CNN
     "A `CNNModel` whose fully connected layers are an `MLP`."
     model = CNNModel(**settings)
     linear = [layer for layer in model.classifier if isinstance(layer, nn.Linear)]
-    dropout = next((layer.p for layer in model.classifier if isinstance(layer, nn.Dropout)), 0.0)
-    mlp = MLP(linear[0].in_features, [layer.out_features for layer in linear], ["relu"]*(len(linear) - 1) + ["softmax"], dropout=dropout, library="torch")
+    dropped = [layer.p for layer in model.classifier if isinstance(layer, nn.Dropout)]
+    dropout = dropped[0] if dropped else 0.0
+    sizes = [layer.out_features for layer in linear]
+    activations = ["relu"]*len(dropped) + ["softmax"]
+    mlp = MLP(linear[0].in_features, sizes, activations, dropout=dropout, library="torch")
     weights = {f"W{i}": layer.weight.detach().T for i, layer in enumerate(linear)}
     mlp.set_state(weights | {f"b{i}": layer.bias.detach() for i, layer in enumerate(linear)})
-    model.classifier = nn.Sequential(nn.Flatten(), *[nn.Dropout(dropout)]*(len(linear) > 1), Head(mlp))
+    before = [nn.Dropout(dropout)] if dropped else []
+    model.classifier = nn.Sequential(nn.Flatten(), *before, Head(mlp))
     return model
