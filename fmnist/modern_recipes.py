@@ -31,7 +31,7 @@ _LONG = _TRAINING | dict(augment=dict(flip="alternate", shift=2, erase=8))
 _ALL = dict(batch_size=500, valid_fraction=0.0)
 
 RECIPES = {
-    "fast": dict(settings=_NETWORK, epochs=7, training=_TRAINING, **_ALL),
+    "fast": dict(settings=_NETWORK, epochs=8, training=_TRAINING, **_ALL),
     "tiny": dict(settings=_DEEP, epochs=120, training=_LONG, **_ALL),
     "best": dict(settings=_WIDE, epochs=100, training=_LONG, **_ALL),
 }
