@@ -97,7 +97,9 @@ class Watch:
         is_new = self.client is None or time.monotonic() - self.started < self.patience
         if is_new or self.told: return
         self.told = True
-        if self.client.nthreads(): return
+        try: there = self.client.nthreads()
+        except Exception: return # it is just being lost: `check` will say so
+        if there: return
         warnings.warn(f"the Dask cluster at {self.client.scheduler.address} has no workers: trials "
                       "wait until one comes. `dask worker` with that address starts one",
                       stacklevel=2)

@@ -21,13 +21,14 @@ from concurrent.futures import (
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 
 import fmnist
 from fmnist import commands, trials as rooms
-from fmnist.runner import check_executor, run_trials
+from fmnist.runner import Watch, check_executor, run_trials
 from fmnist.store import read_records
 from fmnist.trials import Failure, History, Result, Trial, attempt, data_name
 from fmnist.worker import LocalExecutor, WorkerStartError
@@ -719,6 +720,25 @@ def test_dask_without_workers(tmp_path):
     start("-m", "distributed.cli.dask_worker", *options, *worker, cwd=tmp_path)
     _, error = driver.communicate(timeout=120)
     assert driver.returncode == 0 and len(content(tmp_path / "runs")) == 3, error
+
+
+def test_watch_survives_a_client_that_is_being_lost():
+    "Whether there are workers is asked once, and an answer that does not come is no error."
+
+    class Client:
+        status = "running"
+
+        def nthreads(self):
+            raise OSError("the connection is closed")
+
+    executor = ThreadPoolExecutor(1)
+    executor._client = Client()
+    watch = Watch(executor, bar=mock.Mock())
+    watch.patience = 0
+    watch()
+    executor._client.status = "closed"
+    with pytest.raises(RuntimeError, match="its client is closed"):
+        watch()
 
 
 def fails_first(trial, folder):
