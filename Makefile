@@ -26,6 +26,7 @@ data: .venv/ready ## find or fetch Fashion-MNIST
 	@$(bin)/fmnist_data --debian
 
 report: data ## train both networks on the data and write report/index.html (BUDGET=quick or full)
+	@$(bin)/fmnist_report --check
 	@$(bin)/fmnist_run --budget $(BUDGET) --seed $(SEED)
 	@$(bin)/fmnist_report --budget $(BUDGET) --seed $(SEED)
 

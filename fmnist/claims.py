@@ -48,6 +48,7 @@ def by_network(
             found.setdefault(network, {})[record.trial.seed] = record
     return found
 
+# %% ../nbs/06_claims.ipynb #ec0e20f6
 def study_records(
     study, # A `Study`
     networks:dict, # What `by_network` gives
@@ -143,6 +144,7 @@ def _in_words(topic, arms):
         names = f"{topic} {names}"
     return f"mean of {names}" if len(arms) > 1 else names
 
+# %% ../nbs/06_claims.ipynb #3c3a183e
 def _printed(place):
     "The original's number at a place in the file of its numbers."
     value:Any = original_report()
@@ -168,6 +170,7 @@ def _digests(study):
     "Digest of each arm's network."
     return {name: trial.digest for name, [trial] in STUDIES[study].trials("full", [0]).items()}
 
+# %% ../nbs/06_claims.ipynb #866fe21a
 def finding(
     claim:Claim # One row of the table
 ) -> tuple: # Equal for rows that are one finding
@@ -185,6 +188,7 @@ def _cnn_cost(settings):
     numbers = CNNModel(**json.loads(settings)).summary().splitlines()[-1].split()[1:]
     return tuple(int(number.replace(",", "")) for number in numbers)
 
+# %% ../nbs/06_claims.ipynb #5ba43e2b
 def cost(
     arm:dict # What `mlp_arm` or `cnn_arm` gives
 ) -> tuple: # Parameters, and multiply-adds for one image
@@ -272,6 +276,7 @@ def _measured(claim, record, rules):
         return MEASURES[claim.measure].value(record)
     return rules.diverged if claim.measure in SCORES and is_final(record) else None
 
+# %% ../nbs/06_claims.ipynb #bc9938ee
 def _known(records, value):
     "Seed -> value, for the records that have one."
     values = {seed: value(record) for seed, record in records.items()}
@@ -285,16 +290,19 @@ def _contrast(weights, arms, value):
     sums = [sum(weight*found[arm][seed] for arm, weight in weights.items()) for seed in seeds]
     return tuple(0.0 if abs(x) < 1e-11 else x for x in sums)
 
+# %% ../nbs/06_claims.ipynb #a2ff6ac5
 def _precision(record):
     "What a result was computed in; None of a failure."
     return getattr(record, "precision", None)
 
+# %% ../nbs/06_claims.ipynb #79024c4d
 def _precisions(weights, arms):
     "For how many seeds the arms were not computed in the same precision."
     found = [_known(arms[arm], _precision) for arm in weights]
     common = set.intersection(*map(set, found))
     return sum(len({each[seed] for each in found}) > 1 for seed in common)
 
+# %% ../nbs/06_claims.ipynb #dbadc32c
 def _diverged(names, arms):
     "How many runs of some arms diverged."
     records = [record for name in names for record in arms[name].values()]
@@ -305,6 +313,7 @@ def _valid_accuracy(record):
     "Of the network that was tested, in percent; None if it has none."
     return 100*record.valid_accuracy if isinstance(record, Result) else None
 
+# %% ../nbs/06_claims.ipynb #88b172cf
 def _observe(claim, arms, rules):
     "A judgement without its verdict."
     if claim.test == "computes more":
@@ -340,6 +349,7 @@ def _uncorrected(judgement, comparisons):
         return paired(judgement.effects, comparisons)[2]
     return fisher(judgement.diverged, (judgement.runs, judgement.runs))
 
+# %% ../nbs/06_claims.ipynb #a9285ab7
 def _corrected(judgements, rules):
     "The same judgements with corrected p, and with what their intervals need."
     found = list(judgements)
@@ -358,6 +368,7 @@ def _difference(j, rules):
         verdict = "holds" if j.effect*DIRECTIONS[j.claim.test] > 0 else "contradicted"
     return replace(j, low=low, high=high, verdict=verdict)
 
+# %% ../nbs/06_claims.ipynb #76fd73f1
 def _likeness(j, rules):
     "Inside the margin?"
     low, high, _ = paired(j.effects)
@@ -365,6 +376,7 @@ def _likeness(j, rules):
     verdict = _within(j.effects, low, high, least, rules.margin)
     return replace(j, low=low, high=high, verdict=verdict)
 
+# %% ../nbs/06_claims.ipynb #1662f201
 def _within(effects, low, high, least, most):
     "Does an interval lie inside a margin, or outside?"
     if len(effects) < STUDENT_FROM:
@@ -400,6 +412,7 @@ def _divergence(j, rules):
         verdict = "holds" if j.diverged[0] > j.diverged[1] else "contradicted"
     return replace(j, verdict=verdict)
 
+# %% ../nbs/06_claims.ipynb #e257f67d
 def _count(j, rules):
     "A count decides by itself."
     return replace(j, verdict="holds" if j.effect > 1 else "contradicted")
@@ -528,10 +541,11 @@ def _ticks(ax, judgements):
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
 
+# %% ../nbs/06_claims.ipynb #e357e73a
 def _legend(fig, palette):
     "What the colours and shapes mean."
     import matplotlib.pyplot as plt
-    handles = [plt.Line2D([], [], color=palette[colour], marker=marker, markeredgecolor="black", label=name)
+    handles = [plt.Line2D([], [], color=palette[colour], marker=marker, label=name)
                for name, (colour, marker) in VERDICTS.items()]
     fig.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5, frameon=False)
 
@@ -572,14 +586,14 @@ def png(
     return small.getvalue()
 
 # %% ../nbs/06_claims.ipynb #64530143
-@dataclass(frozen=True)
-class Correction:
+class Correction(NamedTuple):
     "Something in the original report that cannot be as it stands."
     says: str # What it says
     where: str # Its places
     right: str # What is right
     evidence: str # How one can see it
 
+# %% ../nbs/06_claims.ipynb #7f0dd5f1
 def _refusal():
     "What our MLP says to the activations of Table 2."
     table = original_report()["tables"]["Table 2"]
@@ -588,6 +602,7 @@ def _refusal():
     except ValueError as error:
         return str(error)
 
+# %% ../nbs/06_claims.ipynb #45bf7517
 def _widths():
     "Standard deviations of the first three layers' weights, for each initialization."
     draw, found = np.random.default_rng(0), {}

@@ -6,9 +6,9 @@
 __all__ = ['Known', 'only_results', 'Table', 'table_of', 'half_width', 'is_short', 'scores_table', 'provenance_table',
            'accuracies', 'full_runs', 'plot_headline', 'inline', 'network_context', 'provenance', 'lacking',
            'plot_study', 'study_table', 'rate_comparisons', 'study_context', 'best_table', 'table_3', 'plot_curves',
-           'figure_context', 'claims_table', 'sensitivity_table', 'history_table', 'untested_table',
-           'corrections_table', 'claims_context', 'baselines_path', 'Price', 'costs', 'plot_pareto', 'costs_context',
-           'signals', 'plot_signals', 'why_context', 'write_report', 'check_output', 'fmnist_report']
+           'figure_context', 'claims_rows', 'history_rows', 'untested_rows', 'claims_context', 'baselines_path',
+           'Price', 'costs', 'plot_pareto', 'costs_context', 'signals', 'plot_signals', 'why_context', 'write_report',
+           'check_output', 'fmnist_report']
 
 # %% ../nbs/06b_report.ipynb #d482c23a
 import base64, json, math, os, shlex, sys, tempfile
@@ -61,6 +61,7 @@ class Known:
             return self.budget, mine
         return "full", study_records(study, self.full)
 
+# %% ../nbs/06b_report.ipynb #93be6fe4
 def only_results(
     arms:dict # Arm -> {seed: `Result` or `Failure`}
 ) -> dict: # Arm -> {seed: `Result`}
@@ -86,6 +87,7 @@ class Table(NamedTuple):
                   for row in rows]
         return "\n".join("  ".join(row).rstrip() for row in padded)
 
+# %% ../nbs/06b_report.ipynb #869e855d
 def table_of(
     header:list, # Names of the columns
     rows:list # Lists of cells
@@ -116,6 +118,7 @@ def _percent(accuracy, images):
     "An accuracy with the interval that comes from the test images."
     return f"{100*accuracy:.2f} ± {100*half_width(accuracy, images):.2f}"
 
+# %% ../nbs/06b_report.ipynb #fc534330
 def _score_row(name, result):
     "Epochs and scores of a run, in percent."
     scores, images = result.scores, int(np.sum(result.scores.confusion))
@@ -123,6 +126,7 @@ def _score_row(name, result):
     accuracy, epochs = _percent(scores.accuracy, images), len(result.history.epochs)
     return [f"{name}, this run", epochs, accuracy, *means, f"{scores.loss:.3f}"]
 
+# %% ../nbs/06b_report.ipynb #020dc0d8
 def _printed_row(name, printed):
     "The original's scores."
     keys = ("epochs", "accuracy", "precision", "recall", "f1")
@@ -170,10 +174,6 @@ def _axes(rows=1, **size):
         ax.spines[["top", "right"]].set_visible(False)
     return fig, axes[:, 0]
 
-def _spread(count):
-    "Places of some points in a row, so that they do not hide one another."
-    return 0.16*np.linspace(-1, 1, count) if count > 1 else np.zeros(count)
-
 # %% ../nbs/06b_report.ipynb #c2a2a022
 def accuracies(
     arms:dict # Arm -> {seed: `Result` or `Failure`}
@@ -182,6 +182,7 @@ def accuracies(
     results = {name: found.values() for name, found in only_results(arms).items()}
     return {name: [100*r.scores.accuracy for r in found] for name, found in results.items()}
 
+# %% ../nbs/06b_report.ipynb #54d0e7d2
 def full_runs(
     known:Known # What there is
 ) -> dict: # Name of each network of the report -> test accuracies in percent
@@ -192,39 +193,11 @@ def full_runs(
 def plot_headline(
     run:dict, # Name of each network -> `Result`: those of this run
     known:Known # All results
-): # The matplotlib figure; None if no network has three full runs
-    "Each network of the report: full runs, where one more would land, the original's, this run."
-    import seaborn as sns
-    runs, original = full_runs(known), original_accuracy("report")
-    if max(map(len, runs.values())) < STUDENT_FROM:
-        return None
-    colours = [sns.color_palette("colorblind")[i] for i in (0, 3)]
-    fig, [ax] = _axes(figsize=(4.8, 0.55*len(runs) + 0.9))
-    for row, (name, values) in enumerate(runs.items()):
-        _plot_network(ax, row, values, original.get(name), colours)
-        if name in run and not is_short(name, run[name]):
-            ax.plot(100*run[name].scores.accuracy, row, "*", color="black", markersize=9, zorder=5)
-    _name_rows(ax, list(runs))
-    return fig
-
-# %% ../nbs/06b_report.ipynb #c2a2a023
-def _plot_network(ax, row, values, original, colours):
-    "All runs of a network, where one more would land, and the original's number."
-    ax.plot(values, row + _spread(len(values)), ".", color="0.5", markersize=5)
-    if len(values) >= STUDENT_FROM:
-        ax.plot(prediction_interval(values), [row, row], color=colours[0], linewidth=5, alpha=0.35)
-    _plot_original(ax, row, original, colours)
-
-def _plot_original(ax, row, original, colours):
-    "The original's number, if it gives one."
-    if original is not None:
-        edge = dict(markeredgecolor=colours[1], markeredgewidth=1.8)
-        ax.plot(original, row, "D", color="white", zorder=4, **edge)
-
-def _name_rows(ax, names):
-    "A name for each row, the first on top."
-    ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
-    ax.set_xlabel("test accuracy (%)")
+): # The matplotlib figure; None if there are too few full runs
+    "The networks of the report, and this run as stars, where it is a full one."
+    study = STUDIES["report"]
+    full = {name: result for name, result in run.items() if not is_short(name, result)}
+    return plot_study(study, study_records(study, known.full), full)
 
 # %% ../nbs/06b_report.ipynb #dfb06be5
 def inline(
@@ -235,6 +208,7 @@ def inline(
         return None
     return f"data:image/png;base64,{base64.b64encode(png(figure)).decode()}"
 
+# %% ../nbs/06b_report.ipynb #85eec0fe
 def _confusion(name, result, classes):
     "The confusion matrix of a run."
     import matplotlib.pyplot as plt
@@ -307,48 +281,66 @@ def _arm_label(name, records):
     failed = f", {len(records) - done} failed" if len(records) > done else ""
     return f"{name}  (n = {done}{failed})"
 
+# %% ../nbs/06b_report.ipynb #293b670d
 def _count(records):
     "How many of some records are results."
     return sum(isinstance(record, Result) for record in records.values())
 
-def _plot_arm(ax, row, values, original, colours):
-    "Seeds, mean with interval, and the original's number, in one row."
-    ax.plot(values, row + 1.4*_spread(len(values)), ".", color="0.55", markersize=5)
+# %% ../nbs/06b_report.ipynb #e664e466
+def _plot_arm(ax, row, values, colour):
+    "Seeds of an arm, the mean with its interval, and where one more run would land."
+    heights = row + 0.22*np.linspace(-1, 1, len(values)) if len(values) > 1 else [row]*len(values)
+    ax.plot(values, heights, ".", color="0.55", markersize=5)
     if len(values) >= STUDENT_FROM:
         s = summarise(values)
         error = [[s.mean - s.low], [s.high - s.mean]]
-        ax.errorbar(s.mean, row, xerr=error, fmt="o", color=colours[0], capsize=4, zorder=3)
-    _plot_original(ax, row, original, colours)
+        ax.plot(prediction_interval(values), [row, row], color=colour, linewidth=6, alpha=0.25)
+        ax.errorbar(s.mean, row, xerr=error, fmt="o", color=colour, capsize=4, zorder=3)
 
 # %% ../nbs/06b_report.ipynb #c2a2a025
-def _study_legend(fig, colours, original):
-    "What the marks of a study's picture mean."
+def _looks():
+    "Marker of each kind of point in a picture of runs."
+    import seaborn as sns
+    ours, others = [sns.color_palette("colorblind")[i] for i in (0, 3)]
+    bar = dict(marker="_", markersize=14, markeredgewidth=6, alpha=0.25, color=ours)
+    hollow = dict(marker="D", color="white", markeredgecolor=others, markeredgewidth=1.8)
+    seed, mean = dict(marker=".", color="0.55"), dict(marker="o", color=ours)
+    return {"one seed": seed, "mean, 95 % interval": mean, "one more run": bar, "original": hollow,
+            "this run": dict(marker="*", color="black")}
+
+# %% ../nbs/06b_report.ipynb #36572b25
+def _name_rows(ax, names):
+    "A name for each row, the first on top."
+    ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
+    ax.set_xlabel("test accuracy (%)")
+
+# %% ../nbs/06b_report.ipynb #c78c2f7b
+def _legend(fig, looks):
+    "What the markers mean."
     import matplotlib.pyplot as plt
-    hollow = dict(markeredgecolor=colours[1], markeredgewidth=1.8)
-    styles = [dict(marker=".", color="0.55", label="one seed"),
-              dict(marker="o", color=colours[0], label="mean, 95 % interval"),
-              dict(marker="D", color="white", label="original") | hollow]
-    handles = [plt.Line2D([], [], linestyle="", **style) for style in styles]
-    shown = handles if original else handles[:2]
-    fig.legend(handles=shown, loc="outside lower center", ncols=3, fontsize=8, frameon=False,
+    handles = [plt.Line2D([], [], linestyle="", label=kind, **look) for kind, look in looks.items()]
+    fig.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False,
                handletextpad=0.3, columnspacing=1)
 
 # %% ../nbs/06b_report.ipynb #dfe021da
 def plot_study(
     study, # A `Study`
-    arms:dict # Arm -> {seed: `Result` or `Failure`}
+    arms:dict, # Arm -> {seed: `Result` or `Failure`}
+    run:dict|None=None # Arm -> `Result`, to be marked
 ): # The matplotlib figure; None if there are too few results
-    "Every seed, the mean with its interval, and the original's number, arm by arm."
-    import seaborn as sns
-    values, original = accuracies(arms), original_accuracy(study.name)
+    "Every seed, mean, where one more run would land, and the original's number, arm by arm."
+    values, looks = accuracies(arms), _looks()
     if sum(map(bool, values.values())) < 2 or max(map(len, values.values())) < STUDENT_FROM:
         return None
-    colours = [sns.color_palette("colorblind")[i] for i in (0, 3)]
-    fig, [ax] = _axes(figsize=(4.8, 0.38*len(values) + 1.1))
-    for row, (name, found) in enumerate(values.items()):
-        _plot_arm(ax, row, found, original.get(name), colours)
+    own = {name: 100*result.scores.accuracy for name, result in (run or {}).items()}
+    points = {"original": original_accuracy(study.name), "this run": own}
+    fig, [ax] = _axes(figsize=(4.8, 0.4*len(values) + 1.2))
+    for row, name in enumerate(values):
+        _plot_arm(ax, row, values[name], looks["one more run"]["color"])
+        for kind in points:
+            ax.plot(points[kind].get(name, math.nan), row, linestyle="", zorder=5, **looks[kind])
     _name_rows(ax, [_arm_label(name, arms[name]) for name in values])
-    _study_legend(fig, colours, original)
+    _legend(fig, {kind: look for kind, look in looks.items() if points.get(kind, True)})
     return fig
 
 # %% ../nbs/06b_report.ipynb #c2a2a00d
@@ -358,6 +350,7 @@ def _mean_text(row):
         return "–"
     return f"{row['mean']:.2f} ± {row['std']:.2f}" if row["seeds"] > 1 else f"{row['mean']:.2f}"
 
+# %% ../nbs/06b_report.ipynb #d975c92e
 def _arm_cells(row):
     "Seeds, mean, interval and the original's number of an arm."
     enough, original = row["seeds"] >= STUDENT_FROM, math.isfinite(row["original"])
@@ -366,6 +359,7 @@ def _arm_cells(row):
             f"{row['low']:.2f} to {row['high']:.2f}" if enough else "–",
             f"{row['original']:.2f}" if original else "–"]
 
+# %% ../nbs/06b_report.ipynb #8637c83b
 def _next_run(values):
     "Where one more run would land."
     low, high = prediction_interval(values) if len(values) >= STUDENT_FROM else (math.nan, math.nan)
@@ -435,6 +429,7 @@ def _scores_text(results, what):
     s = summarise(values)
     return f"{s.mean_text} (n\u00a0=\u00a0{s.n})"
 
+# %% ../nbs/06b_report.ipynb #5aee04c0
 def _setting(value):
     "A setting as text."
     return ", ".join(map(str, value)) if isinstance(value, list) else value
@@ -546,6 +541,7 @@ def _marks(j):
         notes.append(f"validation images have it the other way ({j.validation:+.2f})")
     return ", ".join(notes)
 
+# %% ../nbs/06b_report.ipynb #26b9ffe3
 def _claim_row(judgement, over_all):
     "A claim as the page shows it."
     j, claim = judgement, judgement.claim
@@ -557,53 +553,33 @@ def _claim_row(judgement, over_all):
             f"{claim.effect}: {claim.rule}", effect, _marks(j)]
 
 # %% ../nbs/06b_report.ipynb #c2a2a013
-def claims_table(
+def claims_rows(
     networks:dict # What `by_network` gives
-) -> Table: # A row for each claim
+) -> list: # A row for each claim
     "Verdict, words, test, effect and seeds of every claim."
     within, over_all = judge(networks), judge(networks, rules=Rules(family="model"))
-    rows = [_claim_row(*pair) for pair in zip(within, over_all, strict=True)]
-    effect = "Effect, interval, p (over all claims of its kind)"
-    return table_of(["Claim and verdict", "The original", "Test", effect, "n"], rows)
+    return [_claim_row(*pair) for pair in zip(within, over_all, strict=True)]
 
-def sensitivity_table(
-    networks:dict, # What `by_network` gives
-    margins=(0.25, 0.5, 1.0) # Points
-) -> Table: # A row for each claim whose verdict depends on the margin
-    "What other margins would decide."
-    rows = [[name, *verdicts] for name, verdicts in sensitivity(networks, margins)]
-    return table_of(["Claim", *(f"Margin {margin:g} points" for margin in margins)], rows)
-
-# %% ../nbs/06b_report.ipynb #c2a2a02b
-def history_table(
+# %% ../nbs/06b_report.ipynb #fada93cb
+def history_rows(
     networks:dict # What `by_network` gives
-) -> Table: # A row for each rule that was changed
-    "What older rules would decide."
+) -> list: # Date, the rule, what it replaced, and what that would decide
+    "Rules that were changed, as rows of a table."
     rows = []
     for entry in history(networks):
         changed = "; ".join(f"{name}: {then}, now {now}" for name, then, now in entry["changes"])
         is_computed = "rules" in entry
         without = "no verdict changes" if is_computed else "not computed: names, or other claims"
-        rows.append([entry["date"], entry["now"], entry["before"], changed or without])
-    header = ["Date", "The rule", "Instead of", "What the older one would decide today"]
-    return table_of(header, rows)
+        rows.append((entry["date"], entry["now"], entry["before"], changed or without))
+    return rows
 
-# %% ../nbs/06b_report.ipynb #c2a2a014
-def untested_table(
+# %% ../nbs/06b_report.ipynb #9daf7fb8
+def untested_rows(
     networks:dict # What `by_network` gives
-) -> Table: # A row for each claim without a test
+) -> list: # Words, place, reason
     "Claims that it would take other trainings or measurements to test."
-    known = facts(networks)
-    entries = claims_data()["untested"]
-    rows = [[entry["words"], entry["where"], entry["why"].format(**known)] for entry in entries]
-    return table_of(["The original says", "Where", "Why it is not tested"], rows)
-
-def corrections_table(
-    networks:dict # What `by_network` gives
-) -> Table: # A row for each mistake
-    "The original's own mistakes."
-    rows = [[c.says, c.where, c.right, c.evidence] for c in corrections(networks)]
-    return table_of(["The original says", "Where", "Correct is", "Evidence"], rows)
+    known, entries = facts(networks), claims_data()["untested"]
+    return [(entry["words"], entry["where"], entry["why"].format(**known)) for entry in entries]
 
 # %% ../nbs/06b_report.ipynb #c2a2a015
 def claims_context(
@@ -612,10 +588,10 @@ def claims_context(
     "All verdicts, counted once."
     networks, judgements = known.full, judge(known.full)
     return _counts(judgements) | dict(
-        results=_count_trainings(networks), margin=Rules.margin, table=claims_table(networks),
-        figure=inline(plot_forest(judgements)), sensitive=sensitivity(networks),
-        history=history_table(networks), sensitivity=sensitivity_table(networks),
-        untested=untested_table(networks))
+        results=_count_trainings(networks), margin=Rules.margin, rows=claims_rows(networks),
+        figure=inline(plot_forest(judgements)), history=history_rows(networks),
+        sensitivity=[(name, *verdicts) for name, verdicts in sensitivity(networks)],
+        untested=untested_rows(networks))
 
 # %% ../nbs/06b_report.ipynb #c2a2a02c
 def _counts(judgements):
@@ -624,12 +600,13 @@ def _counts(judgements):
     undecided = [j for j in found if j.verdict == "not decidable"]
     lacks_seeds = sum(bool(j.missing) for j in undecided)
     return dict(
-        rows=len(judgements), findings=len(found), sentence=verdict_counts(found),
+        findings=len(found), sentence=verdict_counts(found),
         counts={verdict: sum(j.verdict == verdict for j in found) for verdict in VERDICTS},
         tentative=sum(j.tentative for j in found), lacking=lacks_seeds,
         open=len(undecided) - lacks_seeds, lacking_rows=sum(bool(j.missing) for j in judgements),
         commands=sorted({j.missing for j in judgements if j.missing}))
 
+# %% ../nbs/06b_report.ipynb #99eb4711
 def _count_trainings(networks):
     "How many different trainings decide the claims."
     studies = {claim.study for claim in CLAIMS}
@@ -655,6 +632,7 @@ class Price(NamedTuple):
     seconds: float|None # Of one core, to train; None on a GPU
     precision: str|None # Of that training
 
+# %% ../nbs/06b_report.ipynb #943bd127
 def _priced_arms():
     "Name -> study and arm, for all networks whose price is shown."
     depths = STUDIES["hidden_layers"]
@@ -877,9 +855,12 @@ def _templates():
     "The package's templates; every value is escaped, and a missing one is an error."
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     loader = FileSystemLoader(str(files("fmnist")/"templates"))
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined,
-                       lstrip_blocks=True)
+    found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined,
+                        lstrip_blocks=True)
+    found.globals["table_of"] = table_of
+    return found
 
+# %% ../nbs/06b_report.ipynb #37d9cbac
 def _source():
     "Where the program that made the page is found; empty if that is not known."
     try:
@@ -911,13 +892,14 @@ def _own_context(run, data, known):
         sample=any(r.trial.data.startswith("sample") for r in run.values()),
         samples=inline(plot_samples(data.train_images, data.train_labels, 3, data.classes)))
 
+# %% ../nbs/06b_report.ipynb #c550f169
 def _studies_context(known):
     "What the template shows of the studies."
     figures = [figure_context(name, known) for name in original_report()["figures"]]
     names = {"best_mlp", *(name for figure in figures for name in figure["studies"])}
     studies = {name: study_context(STUDIES[name], known) for name in sorted(names)}
     return dict(figures=figures, studies=studies, best=best_table(known), table_3=table_3(known),
-                claims=claims_context(known), corrections=corrections_table(known.full),
+                claims=claims_context(known), corrections=corrections(known.full),
                 costs=costs_context(known))
 
 # %% ../nbs/06b_report.ipynb #feb7f753
@@ -962,6 +944,7 @@ def _draw_into_files():
         import matplotlib
         matplotlib.use("agg")
 
+# %% ../nbs/06b_report.ipynb #6423b5f5
 def _check_drawing():
     "Draw and render something small: what fails here would fail after the training, too."
     import matplotlib.pyplot as plt

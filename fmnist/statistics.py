@@ -44,6 +44,7 @@ def _finite(values):
     first = np.isfinite(x).ravel().argmin()
     raise ValueError(f"value {first} is {x.ravel()[first]}: leave failed runs out")
 
+# %% ../nbs/05c_statistics.ipynb #e960da45
 def summarise(
     values # (n,) numbers, one for each seed, at least one
 ) -> Summary: # n, mean, standard deviation, 95 % interval
@@ -101,6 +102,7 @@ def _tolerance(d):
     "What counts as no difference beside the largest of each row."
     return 1e-9*np.abs(d).max(axis=-1, keepdims=True)
 
+# %% ../nbs/05c_statistics.ipynb #35f2dad6
 def sign_flip(
     differences # (n,) paired differences, or (..., n) of several studies
 ): # p, from 2^(1 - n) to 1; for more than 14 seeds from 0.0001
@@ -141,6 +143,7 @@ def is_exact(
     "Can the exact test reach 5 %, after the correction for the number of comparisons?"
     return comparisons*2.0**(1 - min(n, COUNTED)) <= LEVEL
 
+# %% ../nbs/05c_statistics.ipynb #a2645277
 def student(
     differences, # (n,) paired differences, or (..., n) of several studies
     level:float=LEVEL # How often the interval may miss the truth
@@ -181,6 +184,7 @@ def holm(
         corrected[i] = float(largest)
     return corrected
 
+# %% ../nbs/05c_statistics.ipynb #7f918ff8
 def holm_factors(
     ps # (m,) p values
 ) -> list: # Whole numbers from 1 to m
@@ -282,6 +286,7 @@ class RateComparison:
         own, other = (a/b for a, b in zip(self.diverged, self.runs, strict=True))
         return "more often" if own > other else "less often"
 
+# %% ../nbs/05c_statistics.ipynb #b46dfb5f
 def fisher(
     diverged, # Runs that diverged: of one arm, of another
     runs # All runs, likewise
@@ -318,6 +323,7 @@ def _reach(n, comparisons):
         distances += [-low, high]
     return float(np.quantile(distances, POWER))
 
+# %% ../nbs/05c_statistics.ipynb #49d64f2c
 def detectable(
     std:float, # Of the paired differences, in any unit
     n:int, # Number of planned seeds, at least 2
@@ -354,6 +360,7 @@ def typical_spread(
     variances = [c.std**2 for c in comparisons if c.n > 1]
     return math.sqrt(np.mean(variances)) if variances else math.nan
 
+# %% ../nbs/05c_statistics.ipynb #9df460c2
 def power_text(
     std:float, # Of the paired differences, in points
     seeds, # Numbers of seeds
