@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['FILES', 'MIRRORS', 'SAMPLE_FOLDER', 'DEBIAN_FOLDER', 'KAGGLE_FOLDER', 'as_path', 'atomic_write', 'IDXError',
-           'load_idx_file', 'idx_digest', 'save_idx_file', 'find_idx_sets', 'load_idx_set', 'load_sample',
-           'cache_folder', 'Download', 'find_fashion_mnist', 'find_idx_folder', 'debian_package', 'fmnist_data']
+           'load_idx_file', 'read_idx_header', 'idx_digest', 'save_idx_file', 'find_idx_sets', 'load_idx_set',
+           'load_sample', 'cache_folder', 'Download', 'find_fashion_mnist', 'find_idx_folder', 'debian_package',
+           'fmnist_data']
 
 # %% ../nbs/01b_files.ipynb #84b0d7f2
 import argparse, gzip, hashlib, math, os, re, struct, subprocess, sys, tempfile, threading, time
@@ -133,11 +134,9 @@ def _read_array(stream, path, size, packed, expected):
     return _read_values(stream, path, dtype, shape, start)
 
 # %% ../nbs/01b_files.ipynb #463703cc
-def load_idx_file(
-    path:str|os.PathLike, # An IDX file, plain or gzip (recognised by content, not by name)
-    expected:tuple|None=None # The shape, if uint8 values of that shape are wanted
-) -> np.ndarray: # Its values in native byte order, writable
-    "Read an array of any type and dimensions; wrong content raises an `IDXError`."
+@contextmanager
+def _open_idx(path):
+    "A stream of an IDX file's content, the size of the file, and whether it is compressed."
     path = as_path(path)
     if path.exists() and not path.is_file():
         raise IDXError(f"{path}: a folder, a pipe or a device, expected a file")
@@ -145,11 +144,26 @@ def load_idx_file(
         size = os.fstat(file.fileno()).st_size
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
-        stream = gzip.GzipFile(fileobj=file) if packed else file
-        try: return _read_array(stream, path, size, packed, expected)
+        try: yield gzip.GzipFile(fileobj=file) if packed else file, size, packed
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise IDXError(f"{path}: damaged gzip stream, noticed at byte {file.tell():,} of "
                            f"{size:,}: {error}") from None
+
+# %% ../nbs/01b_files.ipynb #e71e31b1
+def load_idx_file(
+    path:str|os.PathLike, # An IDX file, plain or gzip (recognised by content, not by name)
+    expected:tuple|None=None # The shape, if uint8 values of that shape are wanted
+) -> np.ndarray: # Its values in native byte order, writable
+    "Read an array of any type and dimensions; wrong content raises an `IDXError`."
+    with _open_idx(path) as (stream, size, packed):
+        return _read_array(stream, path, size, packed, expected)
+
+# %% ../nbs/01b_files.ipynb #03533f40
+def read_idx_header(
+    path:str|os.PathLike # An IDX file, plain or gzip
+) -> tuple: # The type of its values, and their shape
+    "What an IDX file says of itself; not a value is read."
+    with _open_idx(path) as (stream, *_): return _read_header(stream, path)
 
 # %% ../nbs/01b_files.ipynb #edb5b4ea
 def _idx_header(array):
@@ -204,6 +218,18 @@ def find_idx_sets(
     return {name: paths for name, paths in found.items() if len(paths) == len(_PARTS)}
 
 # %% ../nbs/01b_files.ipynb #1e8d60b3
+def _check_pair(images, labels):
+    "Refuse two files that are no images with their labels by what they say of themselves."
+    dtype, shape = read_idx_header(images)
+    if dtype != np.uint8 or len(shape) != 3:
+        raise IDXError(f"{images}: {dtype.name} values of shape {shape}, expected uint8 images "
+                       f"of shape (n, height, width)")
+    count = read_idx_header(labels)[1]
+    if count != shape[:1]:
+        raise IDXError(f"{labels}: labels of shape {count}, expected {shape[:1]}, one for each "
+                       f"image of {images.name}")
+
+# %% ../nbs/01b_files.ipynb #1983c753
 def load_idx_set(
     folder:str|os.PathLike, # Where they lie
     name:str|None=None # Which, if there are several
@@ -217,7 +243,9 @@ def load_idx_set(
         allowed = f"one of {', '.join(sets)}: {folder} has several data sets"
         check(len(sets) == 1, "name", name, allowed)
         name = next(iter(sets))
-    return [load_idx_file(sets[name][part]) for part in _PARTS]
+    paths = [sets[name][part] for part in _PARTS]
+    for number in (0, 2): _check_pair(*paths[number:number + 2])
+    return [load_idx_file(path) for path in paths]
 
 # %% ../nbs/01b_files.ipynb #a3dce17d
 FILES = { # name: (shape, SHA-256 of the uncompressed file)

@@ -1,8 +1,11 @@
 "Any pictures become an `ImageData`, by position and checked; splits, batches and augmentation take them in any form."
 
+import gzip
 import hashlib
 import os
 import signal
+import struct
+import tracemalloc
 import warnings
 
 import matplotlib.pyplot as plt
@@ -258,6 +261,29 @@ def test_letters_count_from_one_and_share_a_folder(nowhere):
         ImageData.from_idx("data/EMNIST/raw")
     with pytest.raises(FileNotFoundError, match="no data set of that name"):
         ImageData.from_idx("emnist-balanced")  # not one of those that are there
+
+
+@pytest.mark.parametrize(
+    "name, shape, dtype, problem",
+    [
+        ("train-labels-idx1", (200_000_000,), np.uint8, "expected .40,., one for each image"),
+        ("t10k-labels-idx1", (20, 10_000_000), np.uint8, "expected .20,., one for each image"),
+        ("train-images-idx3", (40, 2000, 2000), np.float32, "expected uint8 images of shape"),
+        ("train-images-idx3", (160_000_000,), np.uint8, "expected uint8 images of shape"),
+    ],
+)
+def test_a_bomb_is_refused_by_its_header(nowhere, name, shape, dtype, problem):
+    "A small file that promises 160 MB and more."
+    store(nowhere / "mine")
+    with gzip.open(nowhere / "mine" / f"{name}-ubyte.gz", "wb", compresslevel=1) as file:
+        code = {np.uint8: 8, np.float32: 13}[dtype]
+        file.write(struct.pack(f">HBB{len(shape)}I", 0, code, len(shape), *shape))
+        file.write(bytes(1 << 20))
+    tracemalloc.start()
+    with pytest.raises(files.IDXError, match=problem):
+        ImageData.from_idx("mine")
+    assert tracemalloc.get_traced_memory()[1] < 2e6
+    tracemalloc.stop()
 
 
 def test_what_is_not_there_is_not_replaced(nowhere):
