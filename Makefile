@@ -6,7 +6,7 @@ CONSTRAINTS ?= .ci/constraints.txt
 bin := .venv/bin
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help venv data report test quick docs lab clean
+.PHONY: help venv data report test quick docs gpu lab clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | while IFS='	' read -r target what; do printf 'make %-8s %s\n' "$$target" "$$what"; done
@@ -44,6 +44,9 @@ quick: .venv/ready ## check and test what changed since origin/main, in two minu
 
 docs: .venv/ready ## render the site into _docs/, and README.md
 	@$(bin)/python .ci/docs.py
+
+gpu: .venv/ready ## use a GPU that is lent for nine minutes: results go to gpu/
+	@$(bin)/python .ci/gpu.py gpu
 
 lab: .venv/ready ## open the notebooks in JupyterLab
 	cd nbs && ../$(bin)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root)

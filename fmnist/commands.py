@@ -23,6 +23,7 @@ COMMANDS = {  # Name of each command -> the module that has it
     "fmnist_report": "report",
     "fmnist_recipe": "recipes",
     "fmnist_bench": "benchmarks",
+    "fmnist_speedrun": "speedrun",
 }
 
 
