@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Known', 'only_results', 'Table', 'table_of', 'half_width', 'is_short', 'scores_table', 'provenance_table',
-           'accuracies', 'full_runs', 'plot_headline', 'inline', 'network_context', 'provenance', 'lacking',
-           'plot_study', 'study_table', 'rate_comparisons', 'study_context', 'best_table', 'table_3', 'plot_curves',
+           'accuracies', 'full_runs', 'inline', 'network_context', 'provenance', 'lacking', 'plot_study',
+           'plot_headline', 'study_table', 'rate_comparisons', 'study_context', 'best_table', 'table_3', 'plot_curves',
            'figure_context', 'claims_rows', 'history_rows', 'untested_rows', 'claims_context', 'baselines_path',
            'Price', 'costs', 'plot_pareto', 'costs_context', 'signals', 'plot_signals', 'why_context', 'write_report',
            'check_output', 'fmnist_report']
@@ -189,16 +189,6 @@ def full_runs(
     "Accuracies of all full-length runs of the networks of the report."
     return accuracies(study_records(STUDIES["report"], known.full))
 
-# %% ../nbs/06b_report.ipynb #c2a2a006
-def plot_headline(
-    run:dict, # Name of each network -> `Result`: those of this run
-    known:Known # All results
-): # The matplotlib figure; None if there are too few full runs
-    "The networks of the report, and this run as stars, where it is a full one."
-    study = STUDIES["report"]
-    full = {name: result for name, result in run.items() if not is_short(name, result)}
-    return plot_study(study, study_records(study, known.full), full)
-
 # %% ../nbs/06b_report.ipynb #dfb06be5
 def inline(
     figure # matplotlib figure, closed afterwards; or None
@@ -342,6 +332,16 @@ def plot_study(
     _name_rows(ax, [_arm_label(name, arms[name]) for name in values])
     _legend(fig, {kind: look for kind, look in looks.items() if points.get(kind, True)})
     return fig
+
+# %% ../nbs/06b_report.ipynb #c2a2a006
+def plot_headline(
+    run:dict, # Name of each network -> `Result`: those of this run
+    known:Known # All results
+): # The matplotlib figure; None if there are too few full runs
+    "The networks of the report, and this run as stars, where it is a full one."
+    study = STUDIES["report"]
+    full = {name: result for name, result in run.items() if not is_short(name, result)}
+    return plot_study(study, study_records(study, known.full), full)
 
 # %% ../nbs/06b_report.ipynb #c2a2a00d
 def _mean_text(row):
