@@ -547,8 +547,7 @@ def attempt(
     started = time.perf_counter()
     try: return run_trial(trial, folder, precision)
     except Exception as error:
-        is_diverged = isinstance(error, FloatingPointError) or type(error).__name__ == "TrainingDiverged"
-        kind = "diverged" if is_diverged else "error"
+        kind = "diverged" if isinstance(error, FloatingPointError) else "error"
         history = getattr(error, "history", None) if kind == "diverged" else None
         reason, seconds = f"{type(error).__name__}: {error}", time.perf_counter() - started
         machine = _machine_or_nothing(trial)

@@ -6,7 +6,8 @@ import math
 import pytest
 import torch
 
-from fmnist.cnn import BEST_CNN, LITERAL_CNN, SECTION_3_CNN, CNNModel, feature_sizes
+from fmnist.cnn import CNNModel, feature_sizes
+from fmnist.original import BEST_CNN, LITERAL_CNN, SECTION_3_CNN
 
 TINY = dict(channels=(4, 8, 8, 8, 8), hidden=(16,))
 X = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
