@@ -400,7 +400,7 @@ def flatten_images(
 def mlp_batches(
     data:ImageData, # The full set, the sample, or your own
     batch_size:int=64, # Images in a training batch
-    valid_fraction:float=0.2, # Share of the training images to validate with; with 0 there is no such part
+    valid_fraction:float=0.2, # Share of the training images to validate with; 0 leaves no such part
     seed:int=0, # For the split and for the order
     augment=None # What to do to training images at random; see `augmentation`
 ) -> tuple: # `Batches` for training (shuffled), validation and test
@@ -480,7 +480,7 @@ def normalise_images(
 def cnn_batches(
     data:ImageData, # The full set, the sample, or your own
     batch_size:int=64, # Images in a training batch
-    valid_fraction:float=0.2, # Share of the training images to validate with; with 0 there is no such part
+    valid_fraction:float=0.2, # Share of the training images to validate with; 0 leaves no such part
     seed:int=0, # For the split and for the order: the same as in `mlp_batches`
     device="cpu", # Where the images live: a torch device or its name
     augment=None # What to do to training images at random; see `augmentation`
