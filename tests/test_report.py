@@ -157,7 +157,7 @@ def test_the_page_without_published_results(run, tmp_path):
     text = page.write_report(run, fashion_mnist_sample(), known, tmp_path / "index.html").read_text()
     for number in range(2, 10):
         assert f"<h3>Figure {number}: " in text
-    assert "only the small sample" in text and "MLP and CNN of this run had fewer epochs" in " ".join(text.split())
+    assert "only the small sample" in text and "modern CNN of this run had fewer epochs" in " ".join(text.split())
     words = re.sub(r'src="[^"]*"', "", text)
     assert not re.search(r">\s*None\s*<|\b(nan|inf)\b", words)
 
