@@ -9,6 +9,7 @@ A plain module, without a notebook: its tests are in tests/test_checkpoints.py.
 
 import hashlib
 import io
+import json
 import os
 import re
 from contextlib import suppress
@@ -93,14 +94,23 @@ def read_checkpoint(
     content = load_file(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of {FORMAT}. {REMEDY}")
-    theirs = content.get("settings")
-    if not isinstance(theirs, dict):
+    theirs = _as_settings(content.get("settings"))
+    if theirs is None:
         raise CheckpointError(f"{path} does not say how it was made. {REMEDY}")
     there, here = {}, {}
     for name, value in settings.items():
         there[name], here[name] = _first_difference(theirs.get(name), value)
     check_same_settings(path, there, here, REMEDY)
     return content
+
+
+def _as_settings(value):
+    "Names and numbers as JSON knows them; None if it is anything else, such as a tensor."
+    try:
+        settings = json.loads(json.dumps(value))
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return settings if isinstance(settings, dict) else None
 
 
 def _first_difference(there, here):

@@ -38,8 +38,8 @@ def plot_filters(
         picture = ax.imshow(_mosaic(k, columns), cmap="cividis", vmin=-limit, vmax=limit)
         ax.set_title(name, fontsize=10)
         ax.axis("off")
-    bar = dict(location="bottom", shrink=0.7, aspect=30, extend="both")
-    fig.colorbar(picture, ax=axes, label="weight", **bar)
+    fig.colorbar(picture, ax=axes, location="bottom", shrink=0.7, aspect=30,
+                 extend="both", label="weight")
     return fig
 
 # %% ../nbs/04c_pictures.ipynb #be0d5ad5

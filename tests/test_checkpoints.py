@@ -111,6 +111,9 @@ def test_damaged_files(made, tmp_path):
         refused(tmp_path, "is no checkpoint, or damaged")
     torch.save({"format": Path("a Python object, which could do anything when read")}, file)
     refused(tmp_path, r"is no checkpoint, or damaged \(UnpicklingError\)")
+    settings = {"format": checkpoints.FORMAT, "settings": {"learning_rate": torch.zeros(2)}}
+    torch.save(settings, file)
+    refused(tmp_path, "does not say how it was made")
     for foreign in (
         {"weights": torch.zeros(3)},
         [1, 2],
