@@ -6,9 +6,9 @@
 __all__ = ['Known', 'only_results', 'Table', 'table_of', 'half_width', 'is_short', 'scores_table', 'provenance_table',
            'accuracies', 'full_runs', 'inline', 'network_context', 'provenance', 'lacking', 'plot_study',
            'plot_headline', 'study_table', 'rate_comparisons', 'study_context', 'best_table', 'table_3', 'plot_curves',
-           'figure_context', 'claims_rows', 'history_rows', 'untested_rows', 'claims_context', 'baselines_path',
-           'Price', 'costs', 'plot_pareto', 'costs_context', 'signals', 'plot_signals', 'why_context', 'write_report',
-           'check_output', 'fmnist_report']
+           'figure_context', 'claims_rows', 'history_rows', 'untested_rows', 'claims_context', 'margin_reason',
+           'baselines_path', 'Price', 'costs', 'plot_pareto', 'costs_context', 'signals', 'plot_signals', 'why_context',
+           'write_report', 'check_output', 'fmnist_report']
 
 # %% ../nbs/06b_report.ipynb #d482c23a
 import base64, json, math, os, shlex, sys, tempfile
@@ -33,10 +33,11 @@ from .layers import Activation
 from .metrics import certainty, plot_confusion, plot_history, plot_mistakes
 from .mlp import MLP
 from .original import BASELINE_MLP, BEST_CNN, CNN_TRAINING, original_accuracy, original_report
-from .statistics import STUDENT_FROM, choose, compare_rates, prediction_interval, summarise
+from .statistics import (
+    STUDENT_FROM, choose, compare_rates, detectable, prediction_interval, summarise, typical_spread)
 from .store import published_folder, read_records
 from .studies import (
-    BUDGETS, STUDIES, arm_rows, comparisons, report_parser, unlike_precisions)
+    BUDGETS, MLP_STUDIES, STUDIES, arm_rows, comparisons, report_parser, unlike_precisions)
 from .trials import Result, is_final
 
 # %% ../nbs/06b_report.ipynb #4fcd00bc
@@ -591,7 +592,19 @@ def claims_context(
         results=_count_trainings(networks), margin=Rules.margin, rows=claims_rows(networks),
         figure=inline(plot_forest(judgements)), history=history_rows(networks),
         sensitivity=[(name, *verdicts) for name, verdicts in sensitivity(networks)],
-        untested=untested_rows(networks))
+        untested=untested_rows(networks), reason=margin_reason(networks))
+
+# %% ../nbs/06b_report.ipynb #b893947e
+def margin_reason(
+    networks:dict # What `by_network` gives
+) -> dict: # "share" and "shown"; empty without runs of the baseline
+    "How often two runs of the baseline differ by the margin, and what ten seeds can show."
+    from scipy import stats
+    compared = [c for study in MLP_STUDIES for c in comparisons(study, study_records(study, networks))]
+    sd, spread = facts(networks).get("sd", math.nan), typical_spread(compared)
+    if not math.isfinite(sd*spread):
+        return {}
+    return dict(share=2*stats.norm.sf(Rules.margin/(sd*math.sqrt(2))), shown=detectable(spread, 10))
 
 # %% ../nbs/06b_report.ipynb #c2a2a02c
 def _counts(judgements):
