@@ -11,6 +11,7 @@ installed until the notebook's setup cell does so.
 """
 
 import argparse
+import atexit
 import fcntl
 import functools
 import hashlib
@@ -23,11 +24,9 @@ import struct
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import venv
 from concurrent.futures import ThreadPoolExecutor
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import distribution
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -35,7 +34,7 @@ from urllib.parse import urlsplit
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from package import NAME, ROOT, build, run, settings, tracked
+from package import NAME, ROOT, build, run, settings
 
 NOTEBOOKS, URL = ROOT / settings["nbs_path"], settings["git_url"]
 # The notebook's folder; a file of the data and the wheel, below /kaggle/input or on the mirror.
@@ -116,19 +115,6 @@ def make_data(full, work):
     return table, mirror.hostname
 
 
-def make_repository(folder):
-    "A repository of the files as they are now, for the project's address; git's settings."
-    for path in tracked():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / path, folder / path)
-    git = "git", "-c", "user.name=nobody", "-c", "user.email=nobody@localhost"
-    for command in (["init", "-q"], ["add", "-A", "-f"], ["commit", "-q", "-m", "As it is"]):
-        run(*git, *command, cwd=folder)
-    config = folder.with_name("gitconfig")
-    run("git", "config", "--file", config, f"url.file://{folder}.insteadOf", URL)
-    run("git", "config", "--file", config, "safe.directory", "*")
-
-
 def prepare(flags, work):
     "All that runs share, below `work`; what a run must be told of it."
     make_environment(work / "env")
@@ -147,29 +133,18 @@ def prepare(flags, work):
     start = [str(work / "env/bin/python"), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     about = {"argv": start, "display_name": "alone", "language": "python"}
     kernel.write_text(json.dumps(about))
-    make_repository(work / "repository")
+    for key, value in (f"url.file://{ROOT}.insteadOf", URL), ("safe.directory", "*"):
+        run("git", "config", "--file", work / "gitconfig", key, value)  # for the setup cell
     return {"flags": flags, "work": str(work), "table": table, "mirror": mirror}
 
 
 # --- a run, in namespaces of its own ---
 
 
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 def start_loopback():
     "A new network namespace has its loopback switched off."
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         fcntl.ioctl(s, 0x8914, struct.pack("16sH14x", b"lo", 0x1))  # SIOCSIFFLAGS, IFF_UP
-
-
-def serve(folder):
-    "Be the mirror, at port 80."
-    handler = functools.partial(QuietHandler, directory=folder)
-    server = ThreadingHTTPServer(("127.0.0.1", 80), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
 def surround(surroundings, shared, own):
@@ -196,7 +171,9 @@ def surround(surroundings, shared, own):
         (folder / NAME).mkdir()  # somebody has cloned the repository there
         (own / "hosts").write_text(f"127.0.0.1 localhost {shared['mirror']}\n")
         run("mount", "--bind", own / "hosts", "/etc/hosts")
-        serve(work / surroundings)
+        mirror = [sys.executable, "-m", "http.server", "80", "--bind", "127.0.0.1"]
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        atexit.register(subprocess.Popen(mirror, cwd=work / surroundings, **silent).kill)
     else:
         Path("/kaggle/input").mkdir()
         run("mount", "--bind", work / surroundings, "/kaggle/input")
@@ -204,55 +181,35 @@ def surround(surroundings, shared, own):
     return folder
 
 
-def chosen(document, flags):
-    "The numbers of the cells that run: those without flags, or with these alone."
+def is_chosen(cell, flags):
+    "Does this cell run: one without flags, or with these alone?"
     known = "|".join(settings["tst_flags"].split())
-    for number, cell in enumerate(document.cells):
-        found = re.findall(rf"^#\|\s*({known})\b", cell.source, flags=re.M)
-        if cell.cell_type != "code" or set(found) <= set(flags):
-            yield number
+    found = re.findall(rf"^#\|\s*({known})\b", cell.source, flags=re.M)
+    return cell.cell_type != "code" or set(found) <= set(flags)
 
 
 def inside(notebook, surroundings, shared, own):
     "Run one notebook; its seconds. A failure ends the process with the cell and its traceback."
     import nbformat
     from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError
 
     shared, own = json.loads(shared), Path(own)
     document = nbformat.read(NOTEBOOKS / notebook, as_version=4)
-    numbers = list(chosen(document, shared["flags"]))
-    document.cells = [document.cells[number] for number in numbers]
+    document.cells = [cell for cell in document.cells if is_chosen(cell, shared["flags"])]
     folder = surround(surroundings, shared, own)
     python = Path(shared["work"], "env/bin/python")
-
-    def installed():
-        return {path.name for path in python.parents[1].glob("lib/*/*/*")} - {"__pycache__"}
-
-    before, at = installed(), [0]
-    assert not any(name.startswith(NAME) for name in before)
-    nbformat.write(document, folder / notebook)
-    client = NotebookClient(
-        document,
-        timeout=CELL_LIMIT,
-        kernel_name="alone",
-        resources={"metadata": {"path": str(folder)}},
-        on_cell_start=lambda cell, cell_index: at.append(cell_index),
-    )
+    assert not list(python.parents[1].glob(f"lib/*/*/{NAME}*")), "it is installed already"
+    where = {"metadata": {"path": str(folder)}}
+    client = NotebookClient(document, timeout=CELL_LIMIT, kernel_name="alone", resources=where)
     started = time.perf_counter()
     try:
         client.execute()
     except Exception as error:
-        known = isinstance(error, CellExecutionError)
-        said = "\n".join(error.traceback.splitlines()[-60:]) if known else repr(error)
         setup = [output.get("text", "") for output in document.cells[2].get("outputs", [])]
-        said = re.sub(r"\x1b\[[\d;]*m", "", f"{said}\nThe setup cell said:\n{''.join(setup)}")
-        sys.exit(f"{notebook} in {surroundings}, cell {numbers[at[-1]]}:\n{said}")
-    seconds = time.perf_counter() - started
-    if changed := [name for name in before ^ installed() if not name.lower().startswith(NAME)]:
-        sys.exit(f"{notebook} in {surroundings}: its setup cell also changed {', '.join(changed)}")
+        said = f"{error}\nThe setup cell said:\n{''.join(setup)}"
+        sys.exit(re.sub(r"\x1b\[[\d;]*m", "", said))
+    print(time.perf_counter() - started)
     run(python, "-I", "-c", AFTER, json.dumps(shared["table"]), cwd=folder)
-    print(seconds)
 
 
 # --- the matrix ---
