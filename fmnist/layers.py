@@ -256,7 +256,7 @@ ACTIVATIONS = {
     "gelu_exact": gelu_exact,
 }
 
-# %% ../nbs/03b_layers.ipynb #c0811122
+# %% ../nbs/03b_layers.ipynb #9011f691
 class DroppedUnits:
     "An endless row of units, each dropped with the same probability, independently of all others."
     def __init__(self,
@@ -286,12 +286,12 @@ class DroppedUnits:
             more = distances.cumsum() + (self.end - 1)
             self.end = int(more[-1]) + 1
         else:
-            bits = self.generator.bit_generator.random_raw(65536).view(np.uint16)  # four from 64 bits
+            bits = self.generator.bit_generator.random_raw(65536).view(np.uint16)  # four of each
             more = np.flatnonzero(bits < self.drop) + self.end
             self.end += 4*65536
         self.at, self.seen = np.concatenate([self.at[self.seen:], more]), 0
 
-# %% ../nbs/03b_layers.ipynb #514f7ca9
+# %% ../nbs/03b_layers.ipynb #d2e43ac4
 class Dropout:
     "Set units to 0 in training, each with the same probability, and scale the others up."
     def __init__(self,
@@ -317,13 +317,13 @@ class Dropout:
     def drop(self,
         *arrays,  # (..., m, n), of the same shape; changed
     ):
-        "Drop the next units of the row: the same ones of each array."
+        "Drop the next units, the same ones of each array."
         n = arrays[0].shape[-2]*arrays[0].shape[-1]
         at = self.rows[0].take(n)
         if len(self.rows) > 1:
-            at = np.concatenate([at, *(r*n + row.take(n) for r, row in enumerate(self.rows[1:], 1))])
-        if type(arrays[0]) is not np.ndarray:
-            at = namespace(arrays[0]).asarray(at, device=device_of(arrays[0]))
+            more = (r*n + row.take(n) for r, row in enumerate(self.rows[1:], 1))
+            at = np.concatenate([at, *more])
+        at = array_like(at, arrays[0])
         for values in arrays:
             values *= self.rows[0].scale
             values.reshape(-1)[at] = 0
@@ -544,7 +544,7 @@ def check_distributions(
         check(good, "the sums of labels", (float(xp.min(sums)), float(xp.max(sums))),
               "distributions: numbers of at least 0, of which those of an image sum to 1")
 
-# %% ../nbs/03b_layers.ipynb #be5dc7ca
+# %% ../nbs/03b_layers.ipynb #809b5bcf
 def target(
     labels,  # (..., m) classes, or (..., m, classes) distributions
     log_p,  # (..., m, classes)
@@ -555,7 +555,8 @@ def target(
     if given in (shape[-2:], shape) and xp.isdtype(labels.dtype, "real floating"):
         check_distributions(labels)
         return xp.astype(labels, log_p.dtype)
-    check(given in (shape[-2:-1], shape[:-1]), "the shape of labels", given, f"{shape[-2:-1]}, one for each image")
+    good = given in (shape[-2:-1], shape[:-1])
+    check(good, "the shape of labels", given, f"{shape[-2:-1]}, one for each image")
     y = one_hot(labels, log_p)
     if int(y.sum()) != math.prod(given):  # a row without its 1
         extremes = (float(xp.min(labels)), float(xp.max(labels)))
@@ -605,7 +606,7 @@ class SoftmaxCrossEntropy:
         m = log_p.shape[-2]
         return dz/m if factor is None else dz*float(factor/m)
 
-# %% ../nbs/03b_layers.ipynb #9a37a37a
+# %% ../nbs/03b_layers.ipynb #05f0b386
 class Sequential:
     "Layers in a row."
     def __init__(self,
@@ -623,7 +624,7 @@ class Sequential:
     def backward(self,
         da,  # Gradient for what `forward` returned; used up
         cache,  # What it filled
-        input_gradient:bool=True,  # Compute the input's too? Training the network alone does not need it
+        input_gradient:bool=True,  # Compute the input's too? Training alone does not need it
         each=None,  # Function of a layer, called when its `grads` are known
     ):  # Gradient for the input, or None
         "All gradients."

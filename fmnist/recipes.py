@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ABLATION', 'RECIPES', 'sources', 'moved', 'erased', 'Views', 'one_row_each', 'mixed', 'Augmentation', 'modern_layers',
-           'smallest_batch', 'check_smallest', 'ModernPractice', 'ModernMLP', 'ablation', 'ablation_line',
-           'train_recipe', 'recipe_run', 'fmnist_recipe', 'recipe_line']
+           'smallest_batch', 'check_smallest', 'with_params', 'ModernPractice', 'ModernMLP', 'ablation',
+           'ablation_line', 'recipe_batches', 'train_recipe', 'recipe_run', 'fmnist_recipe', 'recipe_line']
 
 # %% ../nbs/03d_mlp_recipes.ipynb #5a850f28
 import argparse
@@ -13,22 +13,21 @@ import copy
 import json
 import math
 import sys
-from typing import Any
 
 import numpy as np
 
 from .checks import as_array, check, is_number, is_whole, plain, whole_number
 from .data import fashion_mnist, mlp_batches, random_generator
-from .layers import (OPTIMIZERS, SCHEDULES, SMALLEST_BATCH, Activation, BatchNorm, Bias, LayerNorm, Linear,
-                           Residual, Scale, WeightAverage, array_like, namespace)
+from .layers import (OPTIMIZERS, SCHEDULES, SMALLEST_BATCH, Activation, BatchNorm, Bias,
+                           LayerNorm, Linear, Residual, Scale, WeightAverage, array_like, namespace)
 from .mlp import MLP, replica_batches
 
-# %% ../nbs/03d_mlp_recipes.ipynb #23e77923
+# %% ../nbs/03d_mlp_recipes.ipynb #84f71eb0
 def sources(
     shift:int,  # Up to how many pixels to move, in each direction
     side:int=28,  # Pixels in a row, and rows
-) -> np.ndarray:  # (2 shift + 1, 2 shift + 1, 2, side^2): by up, left, flip; the index `shift` is no move
-    "Where each pixel of a moved image comes from; side^2 is outside."
+) -> np.ndarray:  # (2 shift + 1, 2 shift + 1, 2, side^2): by up, left, flip
+    "Where each pixel of a moved image comes from; side^2 is outside. The index `shift` is no move."
     pixels, wide, n = side*side, side + 2*shift, range(2*shift + 1)
     inside = np.full((wide, wide), pixels)
     inside[shift:shift + side, shift:shift + side] = np.arange(pixels).reshape(side, side)
@@ -68,7 +67,7 @@ def _between(side, start, length):
     at = np.arange(side)
     return (at >= start[:, None]) & (at < (start + length)[:, None])
 
-# %% ../nbs/03d_mlp_recipes.ipynb #c9ec5136
+# %% ../nbs/03d_mlp_recipes.ipynb #3ee20e69
 class Views:
     "Random views of square pictures: mirrored, moved, with a rectangle erased."
     def __init__(self,
@@ -80,7 +79,7 @@ class Views:
     ):
         side = math.isqrt(input_size)
         check(side*side == input_size, "input_size", input_size,
-              "784 or another square number: flip, shift, erase and flip_test move the pixels of square pictures")
+              "784 or another square number: flip, shift, erase and flip_test need square pictures")
         check(shift <= side//2, "shift", shift, f"at most half of the {side} pixels of a row")
         self.flip, self.shift_share, self.erase = flip, shift_share, erase
         self.table = sources(shift, side).reshape(-1, 2, input_size)
@@ -93,7 +92,7 @@ class Views:
         "The views of one network's batch."
         view, side = draw.integers(0, len(self.table), m), draw.integers(0, 1 + self.flip, m)
         if self.shift_share < 1:
-            view[draw.random(m) >= self.shift_share] = len(self.table)//2  # the one that is not moved
+            view[draw.random(m) >= self.shift_share] = len(self.table)//2  # which is not moved
         index = self.table[view, side]
         if self.erase:
             erased(index, self.erase, draw)
@@ -118,7 +117,7 @@ def one_row_each(
         check(False, "the range of labels", extremes, f"whole numbers within 0 to {classes - 1}")
     return np.eye(classes)[whole]
 
-# %% ../nbs/03d_mlp_recipes.ipynb #e4a867cb
+# %% ../nbs/03d_mlp_recipes.ipynb #3fb2c88c
 def mixed(
     x,  # (m, n), or (networks, m, n)
     y,  # (m, classes), or (networks, m, classes)
@@ -129,16 +128,17 @@ def mixed(
     xp, m = namespace(x), x.shape[-2]
     drawn = [(draw.beta(alpha, alpha), draw.permutation(m)) for draw in draws]
     many = x.ndim == 3
-    share = array_like(np.reshape([each for each, _ in drawn], (-1, 1, 1) if many else (1, 1)), x, x.dtype)
+    shape = (-1, 1, 1) if many else (1, 1)
+    share = array_like(np.reshape([each for each, _ in drawn], shape), x, x.dtype)
     def others(values):
         if not many:
             return values[drawn[0][1], :]
         return xp.stack([values[r, ...][order, :] for r, (_, order) in enumerate(drawn)])
     return tuple(share*values + (1 - share)*others(values) for values in (x, y))
 
-# %% ../nbs/03d_mlp_recipes.ipynb #8addf076
+# %% ../nbs/03d_mlp_recipes.ipynb #3f29914c
 class Augmentation:
-    "What a training step does to its images and labels, drawn for each network from its seed and the epoch."
+    "What a step does to images and labels, drawn for each network from its seed and the epoch."
     def __init__(self,
         options:dict,  # Of `ModernMLP`
         input_size:int,  # Numbers in one input
@@ -173,7 +173,7 @@ class Augmentation:
             x = moved(x, array_like(np.stack(rows) if many else rows[0], x))
         return mixed(x, y, self.mixup, self.draws) if self.mixup else (x, y)
 
-# %% ../nbs/03d_mlp_recipes.ipynb #8a97e031
+# %% ../nbs/03d_mlp_recipes.ipynb #1f59cfa1
 def modern_layers(
     params:dict,  # W0, b0, W1, ...
     activations:list,  # As for `MLP`
@@ -182,7 +182,8 @@ def modern_layers(
 ) -> list:  # Layers
     "Scaling, then for each layer weights, normalisation, bias, activation."
     kind = {"batch": BatchNorm, "layer": LayerNorm}.get(options["normalization"])
-    layers:list = [] if list(options["input_scaling"]) == [0, 1] else [Scale(*options["input_scaling"])]
+    scaling = options["input_scaling"]
+    layers:list = [] if list(scaling) == [0, 1] else [Scale(*scaling)]
     for i, name in enumerate(activations):
         W, b = params[f"W{i}"], params[f"b{i}"]
         block = [Linear(W), Bias(b)]
@@ -194,20 +195,27 @@ def modern_layers(
         layers += [Residual(block)] if options["residual"] and square else block
     return layers
 
-# %% ../nbs/03d_mlp_recipes.ipynb #301f4a32
+# %% ../nbs/03d_mlp_recipes.ipynb #bde71226
+_RANGES = {
+    "label_smoothing": (0, 1 - 1e-9, "at least 0 and less than 1"),
+    "average": (0, 1 - 1e-9, "at least 0 and less than 1"),
+    "shift_share": (0, 1, "a share of the images, 0 to 1"),
+    "erase": (0, 1, "a share of the images, 0 to 1"),
+    "weight_decay": (0, math.inf, "a number of at least 0"),
+    "mixup": (0, math.inf, "a number of at least 0"),
+}
+
 def _check_options(optimizer, schedule, normalization, input_scaling, shift, **others):
     check(optimizer in OPTIMIZERS, "optimizer", optimizer, f"one of {', '.join(OPTIMIZERS)}")
     check(schedule in SCHEDULES, "schedule", schedule, f"one of {', '.join(SCHEDULES)}")
-    check(normalization in (None, "batch", "layer"), "normalization", normalization, "None, batch or layer")
+    good = normalization in (None, "batch", "layer")
+    check(good, "normalization", normalization, "None, batch or layer")
     check(is_whole(shift, 0), "shift", shift, "a whole number of pixels of at least 0")
     good = len(input_scaling) == 2 and all(map(is_number, input_scaling)) and input_scaling[1] > 0
     check(good, "input_scaling", input_scaling, "a mean and a standard deviation above 0")
-    for name in ("label_smoothing", "average"):
-        check(is_number(others[name]) and 0 <= others[name] < 1, name, others[name], "at least 0 and less than 1")
-    for name in ("shift_share", "erase"):
-        check(is_number(others[name]) and 0 <= others[name] <= 1, name, others[name], "a share of the images, 0 to 1")
-    for name in ("weight_decay", "mixup"):
-        check(is_number(others[name]) and others[name] >= 0, name, others[name], "a number of at least 0")
+    for name, (least, most, expected) in _RANGES.items():
+        good = is_number(others[name]) and least <= others[name] <= most
+        check(good, name, others[name], expected)
 
 # %% ../nbs/03d_mlp_recipes.ipynb #9fb0c9c4
 def smallest_batch(
@@ -228,9 +236,19 @@ def check_smallest(
     images = smallest_batch(batches)
     check(images is None or images > 1, "the number of images in a batch", images, SMALLEST_BATCH)
 
-# %% ../nbs/03d_mlp_recipes.ipynb #c257ec60
+# %% ../nbs/03d_mlp_recipes.ipynb #8680d9e5
+def with_params(
+    network,  # `Sequential`
+    params:dict,  # Name -> array
+):  # `Sequential`
+    "Such a network with other parameters."
+    copied = copy.deepcopy(network)
+    copied.params = params
+    return copied
+
+# %% ../nbs/03d_mlp_recipes.ipynb #019a5996
 class ModernPractice(MLP):
-    "What `ModernMLP` does in other ways than `MLP`: eight answers, none of them longer than its question."
+    "What `ModernMLP` does in other ways than `MLP`."
     options:dict  # The arguments that `MLP` does not have
     augmentation:Augmentation  # What training does to its images
 
@@ -241,14 +259,14 @@ class ModernPractice(MLP):
 
     # number: from 0
     def start_epoch(self, number):
-        "Rewind dropout and augmentation."
+        "Rewind both."
         super().start_epoch(number)
         self.augmentation.start_epoch(number)
 
     def rate(self) -> float:  # Of the next step
         "The scheduled learning rate; outside `train` there is no schedule."
-        factor = 1.0 if self.progress is None else SCHEDULES[self.options["schedule"]](self.progress)
-        return float(self.learning_rate*factor)
+        schedule = SCHEDULES[self.options["schedule"] if self.progress is not None else "constant"]
+        return float(self.learning_rate*schedule(self.progress))
 
     # inputs as the layers take them; labels (m,)
     def examples(self, x, labels):
@@ -259,17 +277,15 @@ class ModernPractice(MLP):
         "The layers with the averaged weights, if there are any."
         if self.average is None or not self.average.memory:
             return self.network
-        network = copy.deepcopy(self.network)
-        network.params = self.average.memory
-        return network
+        return with_params(self.network, self.average.memory)
 
     # (n, input_size)
     def predict_proba(self, x):
         "Probabilities; with `flip_test`, the mean of those for an image and its mirror image."
         p, views = super().predict_proba(x), self.augmentation.views
-        if views is None or not self.options["flip_test"]:
-            return p
-        return 0.5*(p + super().predict_proba(views.mirrored(self.as_input(x))))
+        if views is not None and self.options["flip_test"]:
+            p = 0.5*(p + super().predict_proba(views.mirrored(self.as_input(x))))
+        return p
 
     # what `train` was given
     def settings(self, train_batches, val_batches, epochs) -> dict:  # Ready for JSON
@@ -278,13 +294,14 @@ class ModernPractice(MLP):
         if self.options["normalization"] == "batch":
             check_smallest(train_batches)
         if self.options["schedule"] != "constant":
-            check(hasattr(train_batches, "__len__"), "train_batches", train_batches, "batches with a length")
+            has_length = hasattr(train_batches, "__len__")
+            check(has_length, "train_batches", train_batches, "batches with a length")
             settings["epochs"] = epochs
         return settings
 
-# %% ../nbs/03d_mlp_recipes.ipynb #fb2896bc
+# %% ../nbs/03d_mlp_recipes.ipynb #e71a11d2
 class ModernMLP(ModernPractice):
-    "An `MLP` of other layers and with another optimizer: every option of modern practice, all off by default."
+    "An `MLP` of other layers, with another optimizer: every option of modern practice, all off."
     def __init__(self,
         *args,  # As `MLP`
         optimizer:str="sgd",  # One of `OPTIMIZERS`
@@ -304,19 +321,23 @@ class ModernMLP(ModernPractice):
         **others,  # As `MLP`
     ):
         self.options = plain(dict(
-            optimizer=optimizer, weight_decay=weight_decay, schedule=schedule, normalization=normalization,
-            residual=residual, input_scaling=input_scaling, label_smoothing=label_smoothing, flip=flip, shift=shift,
-            shift_share=shift_share, erase=erase, mixup=mixup, average=average, flip_test=flip_test))
+            optimizer=optimizer, weight_decay=weight_decay, schedule=schedule,
+            normalization=normalization, residual=residual, input_scaling=input_scaling,
+            label_smoothing=label_smoothing, flip=flip, shift=shift, shift_share=shift_share,
+            erase=erase, mixup=mixup, average=average, flip_test=flip_test))
         _check_options(**self.options)
         super().__init__(*args, **others)
         self.config |= self.options
-        self.augmentation = Augmentation(self.options, self.config["input_size"], self.layers[-1], self.seeds)
-        self.optimizer = OPTIMIZERS[optimizer](self.options["weight_decay"], f"W{len(self.layers) - 1}")
+        sizes = self.config["input_size"], self.layers[-1]
+        self.augmentation = Augmentation(self.options, *sizes, self.seeds)
+        last = f"W{len(self.layers) - 1}"
+        self.optimizer = OPTIMIZERS[optimizer](self.options["weight_decay"], last)
         self.average = WeightAverage(self.options["average"]) if average else None
 
 # %% ../nbs/03d_mlp_recipes.ipynb #7abd0c04
 _PLAIN:dict = dict(initialization="he", learning_rate=0.1)
-_CYCLE:dict = dict(initialization="he", learning_rate=0.06, optimizer="nesterov", schedule="one_cycle")
+_CYCLE:dict = dict(initialization="he", learning_rate=0.06, optimizer="nesterov",
+                   schedule="one_cycle")
 
 ABLATION = {
     "plain gradient descent": _PLAIN,
@@ -358,7 +379,8 @@ def ablation(
         accuracies, seconds = [], []
         for seed in seeds:
             train_batches, val_batches, _ = mlp_batches(data, 128, seed=seed)
-            net = ModernMLP(784, [256, 128, 10], ["relu", "relu", "softmax"], seed=seed, **ABLATION[row])
+            network = 784, [256, 128, 10], ["relu", "relu", "softmax"]
+            net = ModernMLP(*network, seed=seed, **ABLATION[row])
             history = net.train(train_batches, val_batches, epochs, verbose=False)
             accuracies.append(net.evaluate(val_batches).accuracy)
             seconds += [epoch.seconds for epoch in history.epochs]
@@ -379,13 +401,29 @@ RECIPES:dict[str, dict] = {
     "fast": dict(
         epochs=3, batch_size=128,
         network=dict(layers=[128, 10], activations=["relu", "softmax"], initialization="he",
-                     input_scaling=(0.286, 0.353), optimizer="nesterov", learning_rate=0.06, schedule="linear")),
+                     input_scaling=(0.286, 0.353), optimizer="nesterov", learning_rate=0.06,
+                     schedule="linear")),
     "best": dict(
         epochs=30, batch_size=512,
-        network=dict(layers=[1024, 512, 10], activations=["gelu", "gelu", "softmax"], initialization="he", dropout=0.1,
-                     normalization="batch", input_scaling=(0.286, 0.353), label_smoothing=0.1, mixup=0.2, flip=True,
-                     flip_test=True, optimizer="adamw", weight_decay=0.2, learning_rate=0.004, schedule="one_cycle")),
+        network=dict(layers=[1024, 512, 10], activations=["gelu", "gelu", "softmax"],
+                     initialization="he", dropout=0.1, normalization="batch",
+                     input_scaling=(0.286, 0.353), label_smoothing=0.1, mixup=0.2, flip=True,
+                     flip_test=True, optimizer="adamw", weight_decay=0.2, learning_rate=0.004,
+                     schedule="one_cycle")),
 }
+
+# %% ../nbs/03d_mlp_recipes.ipynb #d2d9ad99
+def recipe_batches(
+    name:str,  # "fast" or "best"
+    data,  # `fmnist.data.ImageData`
+    seed=0,  # Of split and order; a list for that many networks
+    valid_fraction:float=1/60,  # Share of the training images that is only watched
+) -> tuple:  # Batches for training, validation and test
+    "The batches that a recipe asks for."
+    sizes:dict = dict(batch_size=RECIPES[name]["batch_size"], valid_fraction=valid_fraction)
+    if isinstance(seed, (list, tuple)):
+        return replica_batches(data, list(seed), **sizes)
+    return mlp_batches(data, seed=seed, **sizes)
 
 # %% ../nbs/03d_mlp_recipes.ipynb #00303e08
 def train_recipe(
@@ -396,19 +434,19 @@ def train_recipe(
     epochs:int|None=None,  # By default, the recipe's
     verbose:bool=False,  # Print a line for each epoch?
     checkpoint=None,  # File to save to after each epoch, and to go on from
-    **options,  # More for `ModernMLP`, or instead of the recipe's, such as `library="torch", device="cuda"`
+    **options,  # More for `ModernMLP`, or instead of the recipe's, such as `library="torch"`
 ):  # The trained `ModernMLP` and its test batches
     "Follow a recipe."
     check(name in RECIPES, "name", name, f"one of {', '.join(RECIPES)}")
     recipe = RECIPES[name]
-    batches_of:Any = replica_batches if isinstance(seed, (list, tuple)) else mlp_batches
-    train, valid, test = batches_of(data, recipe["batch_size"], valid_fraction, seed)
-    mlp = ModernMLP(math.prod(data.train_images.shape[1:]), seed=seed, **recipe["network"] | options)
+    train, valid, test = recipe_batches(name, data, seed, valid_fraction)
+    pixels = math.prod(data.train_images.shape[1:])
+    mlp = ModernMLP(pixels, seed=seed, **recipe["network"] | options)
     epochs = recipe["epochs"] if epochs is None else epochs
-    mlp.train(train, valid, epochs=epochs, verbose=verbose, checkpoint=checkpoint)
+    mlp.train(train, valid, epochs, verbose=verbose, checkpoint=checkpoint)
     return mlp, test
 
-# %% ../nbs/03d_mlp_recipes.ipynb #50b992ab
+# %% ../nbs/03d_mlp_recipes.ipynb #04b956a4
 def recipe_run(
     name:str,  # "fast" or "best"
     data,  # `fmnist.data.ImageData`
@@ -417,8 +455,9 @@ def recipe_run(
     "Train a recipe once and measure it on the test images."
     mlp, test_batches = train_recipe(name, data, seed)
     scores = mlp.evaluate(test_batches)
-    return dict(recipe=name, seed=seed, seconds=round(mlp.history.seconds, 2), accuracy=scores.accuracy,
-                precision=scores.precision, recall=scores.recall, f1=scores.f1, loss=scores.loss)
+    return dict(recipe=name, seed=seed, seconds=round(mlp.history.seconds, 2),
+                accuracy=scores.accuracy, precision=scores.precision, recall=scores.recall,
+                f1=scores.f1, loss=scores.loss)
 
 # %% ../nbs/03d_mlp_recipes.ipynb #7228e6d4
 def fmnist_recipe(
@@ -427,7 +466,8 @@ def fmnist_recipe(
     "Train a recipe with several seeds and measure each on the test images."
     parser = argparse.ArgumentParser(prog="fmnist_recipe", description=fmnist_recipe.__doc__)
     parser.add_argument("name", choices=list(RECIPES), help="which recipe")
-    parser.add_argument("--seeds", type=whole_number(), nargs="+", default=list(range(10)), help="one run for each")
+    parser.add_argument("--seeds", type=whole_number(), nargs="+", default=list(range(10)),
+                        help="one run for each")
     options, runs = parser.parse_args(argv), []
     try:
         data = fashion_mnist()

@@ -12,6 +12,7 @@ import argparse
 import collections
 import functools
 import gzip
+import io
 import json
 import math
 import struct
@@ -19,11 +20,14 @@ import sys
 import tempfile
 import time
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from fmnist.checks import CheckpointError
 from fmnist.files import IDXError, load_idx_file
+from fmnist.recipes import ModernMLP
 from fmnist.store import published_folder, read_records, valid_record
 
 TYPES = (">u1", ">i1", ">i2", ">i4", ">f4", ">f8")
@@ -136,8 +140,87 @@ def published_lines():
     )
 
 
-# Name on the command line -> function; npz files and checkpoints belong here, too.
-KINDS = {"idx": idx, "line": line}
+@functools.cache
+def saved_network():
+    "The members of a small saved network: name in the ZIP archive -> bytes."
+    draw, net = np.random.default_rng(0), ModernMLP(6, [5, 4], ["relu", "softmax"], optimizer="adamw")
+    batches = [(draw.random((7, 6), np.float32), draw.integers(0, 4, 7)) for _ in range(3)]
+    net.train(batches, batches, epochs=2, verbose=False)
+    with tempfile.TemporaryDirectory() as folder:
+        net.save(Path(folder) / "net.npz")
+        with zipfile.ZipFile(Path(folder) / "net.npz") as archive:
+            return {name: archive.read(name) for name in archive.namelist()}
+
+
+def as_npy(value):
+    "The bytes of an array as NumPy saves it, also as a pickle."
+    buffer = io.BytesIO()
+    np.save(buffer, value, allow_pickle=True)
+    return buffer.getvalue()
+
+
+FOREIGN = (None, True, -1, 0, 1.5, 1e300, math.nan, "", "a", [], {}, [1], [[1]], 10**30, 2**40)
+
+
+def other_text(text, draw):
+    "The JSON text with one of its values, at any depth, replaced or taken out."
+    about = json.loads(text)
+    place = about
+    while True:
+        keys = list(place) if isinstance(place, dict) else range(len(place))
+        key = keys[draw.integers(len(keys))]
+        if not isinstance(place[key], (dict, list)) or not place[key] or draw.integers(3) == 0:
+            break
+        place = place[key]
+    if draw.integers(4) == 0:
+        del place[key]
+    else:
+        place[key] = FOREIGN[draw.integers(len(FOREIGN))]
+    return json.dumps(about)
+
+
+def other_array(content, draw):
+    "A member with another type, shape or content."
+    values = np.load(io.BytesIO(content))
+    kind = draw.integers(5)
+    if kind == 0:
+        return as_npy(values.astype(["float16", "complex64", "object", "U3", "bool"][draw.integers(5)]))
+    if kind == 1:
+        return as_npy(values[None])
+    if kind == 2 and values.ndim:
+        values.flat[draw.integers(values.size)] = [np.nan, np.inf, 1e38][draw.integers(3)]
+        return as_npy(values)
+    return mutate(content, draw)
+
+
+def npz(folder, draw):
+    "A saved network: its bytes damaged, or a value of its text, or one of its members; foreign ones added."
+    path, members = folder / "net.npz", dict(saved_network())
+    kind, name = draw.integers(4), list(members)[draw.integers(len(members))]
+    if kind == 0:
+        text = str(np.load(io.BytesIO(members["about.npy"])))
+        members["about.npy"] = as_npy(np.array(other_text(text, draw)))
+    elif kind == 1:
+        members[name] = other_array(members[name], draw) if name != "about.npy" else b""
+    elif kind == 2:
+        members[["evil.npy", "extra.v.W9.npy", "a/../b", "W0"][draw.integers(4)]] = members[name]
+    packing = zipfile.ZIP_DEFLATED if draw.integers(16) == 0 else zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w", packing) as archive:
+        for each, content in members.items():
+            archive.writestr(each, content)
+    if kind == 3:
+        path.write_bytes(mutate(path.read_bytes(), draw))
+    try:
+        net = ModernMLP.load(path)
+    except CheckpointError:
+        return "refused"
+    assert all(np.isfinite(value).all() for value in net.state().values())
+    assert np.isfinite(net.learning_rate) and len(net.history.epochs) == net.epoch
+    return "read"
+
+
+# Name on the command line -> function; checkpoints belong here, too.
+KINDS = {"idx": idx, "line": line, "npz": npz}
 
 
 def run(kind, count, seed=0):

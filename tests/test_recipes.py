@@ -173,3 +173,11 @@ def test_recipes_run_on_the_sample(sample, name, tmp_path):
     again, _ = train_recipe(name, sample, epochs=1, checkpoint=tmp_path/"recipe.npz", **options)
     assert_same(again.state(), mlp.state())
     assert mlp.evaluate(test).accuracy > 0.2
+
+
+def test_a_recipe_for_many_seeds(sample):
+    many, test = train_recipe("fast", sample, seed=(4, 5), epochs=1)
+    for r, seed in enumerate((4, 5)):
+        alone, _ = train_recipe("fast", sample, seed=seed, epochs=1)
+        np.testing.assert_allclose(many.params["W0"][r], alone.params["W0"], atol=1e-5)
+    assert len(many.evaluate(test)) == 2
