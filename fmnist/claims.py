@@ -20,6 +20,7 @@ from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
+from .imports import named
 from .layers import INITIALIZATIONS, gelu, gelu_exact
 from .metrics import class_scores
 from .mlp import MLP
@@ -27,7 +28,7 @@ from .original import SECTION_3_CNN, original_report
 from .statistics import (LEVEL, STUDENT_FROM, fisher, holm, holm_factors, is_exact, paired,
                                prediction_interval)
 from .studies import MLP_STUDIES, STUDIES, cnn_arm, mlp_arm
-from .trials import Result, is_final
+from .trials import Result, is_final, learner_of
 
 # %% ../nbs/06_claims.ipynb #c1a1a002
 @cache
@@ -182,19 +183,21 @@ def finding(
 
 # %% ../nbs/06_claims.ipynb #82769c8e
 @cache
-def _cnn_cost(settings):
-    "Parameters and multiply-adds of a CNN, from the last line of its summary."
-    from fmnist.cnn import CNNModel
-    numbers = CNNModel(**json.loads(settings)).summary().splitlines()[-1].split()[1:]
-    return tuple(int(number.replace(",", "")) for number in numbers)
+def _torch_cost(path, settings):
+    "Parameters and multiply-adds of what a builder makes of these settings."
+    from fmnist.modern_cnn import count_parameters, multiply_adds
+    network = named(path)(**json.loads(settings))
+    return count_parameters(network), multiply_adds(network)
 
 # %% ../nbs/06_claims.ipynb #5ba43e2b
 def cost(
-    arm:dict # What `mlp_arm` or `cnn_arm` gives
+    arm:dict # Of a study
 ) -> tuple: # Parameters, and multiply-adds for one image
     "How large a network is, and how much it computes."
-    if arm["model"] != "mlp":
-        return _cnn_cost(json.dumps(dict(arm["settings"]))) # the hybrid has the CNN's layers
+    learner = learner_of(arm["model"])
+    if learner.library == "torch":
+        path = getattr(learner, "network", arm["model"]) # the hybrid has the CNN's layers
+        return _torch_cost(path, json.dumps(dict(arm["settings"])))
     sizes = [28*28, *arm["settings"]["layers"]]
     products = sum(a*b for a, b in pairwise(sizes))
     return products + sum(sizes[1:]), products

@@ -3,6 +3,7 @@
 A plain module, without a notebook: its tests are in tests/test_imports.py.
 """
 
+import contextlib
 import functools
 import hashlib
 import importlib
@@ -75,7 +76,8 @@ def load_module(
     importlib.invalidate_caches()
     try:
         known = name in sys.modules
-        module = importlib.import_module(name)
+        with _without_bytecode():
+            module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and not name.startswith(error.name):
             raise  # something that this module needs
@@ -90,7 +92,9 @@ def load_module(
             if name in _loaded
             else known and os.path.getmtime(file) > _STARTED
         )
-        module = importlib.reload(module) if is_old else module
+        if is_old:
+            with _without_bytecode():
+                module = importlib.reload(module)
         _loaded[name] = digest
     return module
 
@@ -110,6 +114,16 @@ def code_digest(
     if file is None or _is_installed(file):
         return str(getattr(importlib.import_module(top), "__version__", "installed"))
     return _file_digest(file)
+
+
+@contextlib.contextmanager
+def _without_bytecode():
+    "Compile anew: a .pyc is told from its source by size and second, and a quick edit can keep both."
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def _file_digest(file):

@@ -7,8 +7,8 @@ __all__ = ['Known', 'only_results', 'Table', 'table_of', 'half_width', 'is_short
            'accuracies', 'full_runs', 'inline', 'network_context', 'provenance', 'lacking', 'plot_study',
            'plot_headline', 'study_table', 'rate_comparisons', 'study_context', 'best_table', 'table_3', 'plot_curves',
            'figure_context', 'claims_rows', 'history_rows', 'untested_rows', 'claims_context', 'margin_reason',
-           'baselines_path', 'Price', 'costs', 'plot_pareto', 'costs_context', 'signals', 'plot_signals', 'why_context',
-           'write_report', 'check_output', 'fmnist_report']
+           'baselines_path', 'public_path', 'Price', 'costs', 'plot_pareto', 'costs_context', 'signals', 'plot_signals',
+           'why_context', 'write_report', 'check_output', 'fmnist_report']
 
 # %% ../nbs/06b_report.ipynb #d482c23a
 import base64, json, math, os, shlex, sys, tempfile
@@ -631,6 +631,10 @@ def baselines_path() -> Path: # In the package
     "Where the results of scikit-learn's methods are."
     return Path(str(files("fmnist")))/"scikit_learn.json"
 
+def public_path() -> Path: # In the package
+    "Where results of others are kept, with their sources."
+    return Path(str(files("fmnist")))/"public_results.json"
+
 # %% ../nbs/06b_report.ipynb #b7feb532
 class Price(NamedTuple):
     "What a method achieves, and what it costs."
@@ -653,12 +657,16 @@ def _priced_arms():
     arms |= {name: (STUDIES["models"], name) for name in ("CNN", "hybrid")}
     filters, full = STUDIES["filters"], STUDIES["models"].arms["CNN"]
     arms |= {f"CNN {name}": (filters, name) for name, each in filters.arms.items() if each != full}
+    recipes = STUDIES["mlp_recipes"]
+    arms |= {f"MLP, {name} recipe": (recipes, name) for name in recipes.arms}
+    arms["CNN, fast recipe"] = (STUDIES["fast_cnn"], "fast")
     return arms | {"CNN, section 3": (STUDIES["best_cnn"], "section 3")}
 
 # %% ../nbs/06b_report.ipynb #c2a2a018
 def _network_price(name, study, arm, results):
     "Accuracy and price of a network of ours; the seconds are those of its fastest seed."
-    s, prices = summarise([100*r.scores.accuracy for r in results]), cost(study.arms[arm])
+    s = summarise([100*r.scores.accuracy for r in results])
+    prices = results[0].parameters, cost(study.arms[arm])[1]
     on_cpu = [r for r in results if r.machine["device"] == "cpu"]
     times = [(r.history.seconds*r.machine["threads"], r.precision) for r in on_cpu]
     fastest = min(times, default=(None, None)) # the others shared the machine more
@@ -675,6 +683,9 @@ def costs(
         results = list(only_results(study_records(study, known.full)).get(arm, {}).values())
         if results:
             rows.append(_network_price(name, study, arm, results))
+    for other in json.loads(public_path().read_text(encoding="utf-8"))["results"]:
+        rows.append(Price(other["name"], "as published", other["accuracy"], math.nan, math.nan, 1,
+                          other["numbers"], None, None, None))
     for m in json.loads(baselines_path().read_text())["methods"]:
         prices = m["numbers"], m["multiply_adds"], m["training_seconds"]
         ends = math.nan, math.nan
@@ -740,9 +751,10 @@ def plot_pareto(
     import seaborn as sns
     prices = {"numbers": "numbers stored", "multiply_adds": "multiply-adds for an image",
               "seconds": "core-seconds of training"}
-    palette, kinds = sns.color_palette("colorblind"), ("MLP", "CNN", "hybrid", "scikit-learn")
-    colours = [palette[i] for i in (0, 3, 2, 7)]
-    looks = dict(zip(kinds, zip(colours, "osD^", strict=True), strict=True))
+    palette = sns.color_palette("colorblind")
+    kinds = ("MLP", "CNN", "hybrid", "scikit-learn", "as published")
+    colours = [palette[i] for i in (0, 3, 2, 7, 7)]
+    looks = dict(zip(kinds, zip(colours, "osD^X", strict=True), strict=True))
     fig, axes = _axes(3, figsize=(4.8, 9.8))
     priced = {price: [row for row in rows if getattr(row, price)] for price in prices}
     for ax, (price, label) in zip(axes, prices.items(), strict=True):
@@ -767,12 +779,14 @@ def costs_context(
     header = ["", "Test accuracy (%)", "n", "Numbers stored", "Multiply-adds", "Core-seconds"]
     return dict(figure=inline(plot_pareto(rows)), names=[row.name for row in rows], missing=missing,
                 table=table_of(header, list(map(_price_row, rows))), precisions=precisions,
-                about=json.loads(baselines_path().read_text())["about"])
+                about=json.loads(baselines_path().read_text())["about"],
+                public=json.loads(public_path().read_text(encoding="utf-8"))["results"])
 
 # %% ../nbs/06b_report.ipynb #c2a2a033
 def _price_row(row):
     "A price as the page shows it."
     products = f"{row.multiply_adds:,}" if row.multiply_adds else "none"
+    if row.kind == "as published": products = "–"
     seconds = "–" if row.seconds is None else f"{row.seconds:.0f}"
     return [row.name, f"{row.accuracy:.2f}", row.n, f"{row.numbers:,}", products, seconds]
 
