@@ -1,7 +1,7 @@
 """The modern CNN's recipes and their options, as data: each is an arm of a study.
 
 A plain module, so that whoever only reads results needs no PyTorch; the notebook on the modern CNN
-explains every entry, and tests them all.
+explains every entry, and its tests are in tests/test_modern_recipes.py.
 """
 
 __all__ = ["MODEL", "RECIPES", "OPTIONS", "changed_recipe"]

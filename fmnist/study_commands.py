@@ -159,7 +159,7 @@ def _parser(prog, description, seeds):
     parser.add_argument("studies", nargs="*", default=["report"], metavar="study",
                         help=f"one of {names}, or your own as nets.py:study (default: report)")  # fmt: skip
     parser.add_argument(
-        "--seeds", type=whole_number(1), help=f"how many seeds, counted from 0 (default: {seeds})"
+        "--seeds", type=whole_number(1, 1000), help=f"how many seeds, counted from 0 (default: {seeds})"
     )
     return parser
 
