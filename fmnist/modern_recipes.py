@@ -30,7 +30,7 @@ _LONG = _TRAINING | dict(augment=dict(flip="alternate", shift=2, erase=8))
 # On all 60,000 images, without validation: every choice was made before, on a split.
 _ALL = dict(batch_size=500, valid_fraction=0.0)
 
-RECIPES = {
+RECIPES: dict[str, dict] = {
     "fast": dict(settings=_NETWORK, epochs=8, training=_TRAINING, **_ALL),
     "tiny": dict(settings=_DEEP, epochs=120, training=_LONG, **_ALL),
     "best": dict(settings=_WIDE, epochs=100, training=_LONG, **_ALL),
@@ -52,7 +52,7 @@ def changed_recipe(
 _NO_MUON = dict(bias_rate=None, head_rate=None)
 
 # One thing changed in `fast`: arguments of `changed_recipe`.
-OPTIONS = {
+OPTIONS: dict[str, dict] = {
     "all": {},
     # the network
     "no whitening": dict(settings=dict(whitening=0)),

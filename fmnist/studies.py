@@ -311,10 +311,10 @@ RECIPE_STUDIES = [
     Study("mlp_options", "What is each option of modern practice worth in five epochs?", _OPTIONS,
           _OPTION_PAIRS, budgets=_TEN)]
 
-# %% ../nbs/05d_studies.ipynb #be377894
+# %% ../nbs/05d_studies.ipynb #338cab28
 def _with_seeds(number): return {"full": {"torch": dict(epochs=20, seeds=number)}}
 
-_MODERN = dict(model=MODEL)
+_MODERN:dict = dict(model=MODEL)
 _CNN_RECIPES = {name: _MODERN | each for name, each in MODERN_RECIPES.items()}
 _CHANGED = {name: _MODERN | changed_recipe(MODERN_RECIPES["fast"], **change, valid_fraction=0.2)
             for name, change in OPTIONS.items()}
