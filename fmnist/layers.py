@@ -606,7 +606,7 @@ class SoftmaxCrossEntropy:
         m = log_p.shape[-2]
         return dz/m if factor is None else dz*float(factor/m)
 
-# %% ../nbs/03b_layers.ipynb #05f0b386
+# %% ../nbs/03b_layers.ipynb #c945e509
 class Sequential:
     "Layers in a row."
     def __init__(self,
@@ -635,7 +635,7 @@ class Sequential:
                 da = layer.backward(da, cache, input_gradient)
             else:
                 da = layer.backward(da, cache)
-            if each: each(layer)
+            if each and layer.params: each(layer)
         return da if input_gradient else None
 
     def array(self):

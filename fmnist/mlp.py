@@ -10,6 +10,7 @@ __all__ = ['fresh_params', 'mlp_layers', 'check_finite', 'Parts', 'evaluate_batc
 
 # %% ../nbs/03c_mlp.ipynb #342ff585
 import importlib
+import math
 import time
 from pathlib import Path
 
@@ -84,16 +85,15 @@ def mlp_layers(
             layers.append(Activation(name, dropout))
     return layers
 
-# %% ../nbs/03c_mlp.ipynb #dc0a7ce8
+# %% ../nbs/03c_mlp.ipynb #4e1cc148
 def check_finite(
     x,  # Array
     where:str="",  # What to add to its place, in words
 ):  # The same
     "A `ValueError` that names the first number that is NaN or infinite, if there is one."
     flat = x.reshape(-1)
-    with np.errstate(over="ignore"):
-        if np.isfinite(float(flat @ flat)):
-            return x
+    if math.isfinite(flat @ flat):
+        return x
     bad = ~np.isfinite(as_array(x))
     if bad.any():  # else only the sum is too large
         at = tuple(int(index[0]) for index in np.nonzero(bad))
@@ -226,12 +226,12 @@ class Network(Predictor):
         grads = {f"d{name}": gradient for name, gradient in self.network.grads.items()}
         return grads | {"dx": dx} if input_gradient else grads
 
-# %% ../nbs/03c_mlp.ipynb #afc7067f
+# %% ../nbs/03c_mlp.ipynb #7fab3b9c
 def descend(
     layer,  # Whose `grads` already contain the learning rate
 ):
     "Subtract the gradients of a layer, or of the layers in it."
-    for part in leaves([layer]):
+    for part in leaves(layer.layers) if hasattr(layer, "layers") else (layer,):
         for name, value in part.params.items():
             value -= part.grads.pop(name)
 
