@@ -14,10 +14,10 @@ _NETWORK = dict(
     gain=False, momentum=0.4, final="max", scale=1 / 9, dirac=True,
 )  # fmt: skip
 _DEEP = _NETWORK | dict(
-    channels=(32, 32, 32, 64, 64, 64, 64, 96, 96), pool_after=(1, 4, 8), residual=(2, 3, 5, 6, 7, 9)
+    channels=(32, 32, 32, 64, 64, 64, 64, 96, 96), pool_after=(1, 4, 8)
 )
 _WIDE = _NETWORK | dict(
-    channels=(64, 64, 64, 128, 128, 128, 256, 256, 256), pool_after=(1, 4, 7), residual=(2, 3, 5, 6, 8, 9)
+    channels=(64, 64, 64, 128, 128, 128, 256, 256, 256), pool_after=(1, 4, 7)
 )
 
 # Their training: arguments of `fmnist.training.recipe`.
@@ -33,7 +33,7 @@ _ALL = dict(batch_size=500, valid_fraction=0.0)
 RECIPES: dict[str, dict] = {
     "fast": dict(settings=_NETWORK, epochs=8, training=_TRAINING, **_ALL),
     "tiny": dict(settings=_DEEP, epochs=120, training=_LONG, **_ALL),
-    "best": dict(settings=_WIDE, epochs=100, training=_LONG, **_ALL),
+    "best": dict(settings=_WIDE, epochs=80, training=_LONG, **_ALL),
 }
 
 
