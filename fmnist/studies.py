@@ -386,6 +386,8 @@ def chosen_by_validation(
         return "Fewer than two arms are without a failure: validation does not choose."
     seeds = count_of(len(common), "common seed")
     if len(common) < STUDENT_FROM: return f"{seeds}: too few for validation to choose."
+    if any(math.isnan(values[seed]) for values in whole.values() for seed in common):
+        return "Nothing was held out in some arms: validation does not choose."
     chosen = choose({name: {seed: values[seed] for seed in common} for name, values in whole.items()})
     sentence = f"Validation chooses {chosen}"
     if any(len(values) > len(common) for values in whole.values()): sentence += f", over {seeds}"
@@ -453,7 +455,7 @@ def study_table(
     if any(math.isfinite(row["original"]) for row in rows): header += "     original"
     lines = [f"{study.name}: {study.question}{place}", header]
     lines += [_arm_line(row, width) for row in rows]
-    lines.append(f"  {chosen_by_validation(arms)}")
+    if len(arms) > 1: lines.append(f"  {chosen_by_validation(arms)}")
     failed = {row["arm"] for row in rows if row["failed"]}
     lines += [_comparison_line(each, failed) for each in comparisons(study, arms)]
     return "\n".join(lines + [f"  {sentence}" for sentence in unlike_precisions(study, arms)])
