@@ -527,9 +527,8 @@ def plot_comparisons(
         ax.plot(differences, [place]*len(differences), "|", color="0.5", markersize=11)
         ax.plot([each.low, each.high], [place + 0.27]*2, color="C0", linewidth=2)
         ax.plot(each.difference, place + 0.27, "D", color="C0", markersize=5)
-        beside = ax.get_yaxis_transform()
-        ax.text(1.01, place, each.verdict, transform=beside, va="center", fontsize=8)
-    ax.axvline(0, color="0.2", linewidth=0.8)
+        ax.text(1.01, place, each.verdict, transform=ax.get_yaxis_transform(), va="center")
+    ax.axvline(0, color="0.2")
     names = [f"{each.arm} against {each.reference}" for each in reversed(compared)]
     ax.set(yticks=range(len(compared)), yticklabels=names, ylim=(-0.6, len(compared) - 0.3),
            xlabel="difference in test accuracy (points); a tick is a seed", title=study.question)
