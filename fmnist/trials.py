@@ -370,8 +370,8 @@ def unpack_labels(
 def shorten(
     value # A number, a string, a list, a tuple or a dictionary of those
 ): # The same
-    "The value with all floats in it rounded to seven digits."
-    if isinstance(value, float): return float(f"{value:.7g}")
+    "The value with all floats in it rounded to seven digits; None for those that are no numbers."
+    if isinstance(value, float): return float(f"{value:.7g}") if math.isfinite(value) else None
     if isinstance(value, (list, tuple)): return [shorten(item) for item in value]
     if isinstance(value, dict): return {name: shorten(item) for name, item in value.items()}
     return value
@@ -385,6 +385,8 @@ def _known(cls, record):
 
 def _epochs(columns):
     columns = _known(Epoch, columns)
+    columns = {name: [math.nan if value is None else value for value in column] # not validated
+               for name, column in columns.items()}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     return History(tuple(Epoch(number, **row) for number, row in enumerate(rows, 1)))
 
