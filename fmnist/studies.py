@@ -554,12 +554,12 @@ def fmnist_run(
     argv:list|None=None # The arguments, by default those of the command line
 ):
     "Run studies and keep their results; what is already there is not run again."
-    from fmnist.study_commands import run
+    from fmnist.study_cli import run
     run(argv, fmnist_run.__doc__)
 
 def fmnist_results(
     argv:list|None=None # The arguments, by default those of the command line
 ):
     "Show what studies have found: tables and verdicts."
-    from fmnist.study_commands import results
+    from fmnist.study_cli import results
     results(argv, fmnist_results.__doc__)

@@ -38,7 +38,7 @@ def stories():
 
 def is_lesson(line):
     "Is this a line of the page that the story does without: a test, or a figure that is shown?"
-    return line.startswith(("test_", "plt.", "found.", "columns =", "blocks = replace", "#|"))
+    return line.startswith(("test_", "plt.", "found.", "print(found.frame", "columns =", "blocks = replace", "#|"))
 
 
 def script_of(cells, folder):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from fmnist.studies import MLP_STUDIES, STUDIES, Study, fmnist_results, fmnist_run, mlp_arm
-from fmnist.study_commands import dry_run, find_studies, power_line
+from fmnist.study_cli import dry_run, find_studies, power_line
 from fmnist.trials import Trial, data_name
 
 

@@ -2,7 +2,7 @@
 
 Which studies are meant, how long they take and what they can show, and what a terminal is told.
 
-A plain module, without a notebook: its tests are in tests/test_study_commands.py.
+A plain module, without a notebook: its tests are in tests/test_study_cli.py.
 """
 
 import json
