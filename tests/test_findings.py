@@ -1,0 +1,60 @@
+"What a study has found, in each of its forms."
+
+import csv
+import io
+from dataclasses import replace
+
+import pytest
+
+from fmnist.store import published_folder, read_records
+from fmnist.studies import STUDIES, Findings, chosen_by_validation, collect
+
+
+@pytest.fixture(scope="module")
+def found():
+    return STUDIES["dropout"].read(published_folder())
+
+
+def test_every_form_has_every_arm(found):
+    frame, rows = found.frame(), list(csv.DictReader(io.StringIO(found.csv())))
+    assert len(frame) == len(rows) == 70 and set(frame["arm"]) == set(found.arms)
+    assert {row["outcome"] for row in rows} == {"done"} and "commit" in rows[0]
+    latex = found.latex()
+    assert latex.count(r"\\") == 8 and r"\toprule" in latex
+    for name in found.arms:
+        assert f"\n  {name} " in found.table() and f"\n{name} & 10 & 0 & " in latex
+
+
+def test_csv_is_written_to_a_file(found, tmp_path):
+    found.csv(tmp_path / "found.csv")
+    assert (tmp_path / "found.csv").read_text() == found.csv()
+
+
+def test_the_figure_has_a_tick_for_each_seed(found):
+    figure = found.plot()
+    ticks = [line for line in figure.axes[0].lines if line.get_marker() == "|"]
+    assert [len(line.get_xdata()) for line in ticks] == [10] * len(found.study.pairs)
+
+
+def test_failures_are_rows_too():
+    frame = STUDIES["learning_rate"].read(published_folder()).frame()
+    assert (frame["outcome"] == "diverged").sum() == 3
+
+
+def test_results_of_other_code_are_counted(found):
+    assert "left out" not in found.table()
+    assert "12 results of other code left out." in replace(found, other_code=12).table()
+
+
+def test_folders_are_read_as_one(tmp_path):
+    study, records = STUDIES["best_mlp"], read_records(published_folder())
+    arms = collect(study, records, "full")
+    assert study.read(tmp_path, published_folder()).arms == arms
+    assert not any(study.read(tmp_path).arms.values())
+
+
+def test_validation_does_not_choose_where_nothing_was_held_out():
+    fast = STUDIES["fast_cnn"].read(published_folder()).arms["fast"]
+    two = {"one": fast, "another": fast}
+    assert chosen_by_validation(two) == "Nothing was held out in some arms: validation does not choose."
+    assert "alidation" not in Findings(STUDIES["fast_cnn"], {"fast": fast}).table()
