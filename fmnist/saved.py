@@ -153,6 +153,15 @@ def read_about(
     return about
 
 
+MOST_RATE = 1000  # Learning rate: far above any that a network has learned with
+
+
+def _check_rate(config):
+    "No file makes a network that jumps to infinity at its next step."
+    rate = config.get("learning_rate", 0)
+    check(is_number(rate) and rate <= MOST_RATE, "learning_rate", rate, f"a number of at most {MOST_RATE}")
+
+
 def load(
     path,  # What `save` has written
     kind: type,  # The class that has written it, such as `MLP`
@@ -163,6 +172,7 @@ def load(
     with refusing(path), Archive(path) as archive:
         about = read_about(archive, kind)
         _check_size(about["config"], archive)
+        _check_rate(about["config"])
         net = kind(**about["config"] | changed)
         restore(net, about, archive)
     return net

@@ -100,6 +100,7 @@ def test_foreign_members(saved, changed, sentence):
     lambda about: about["config"].update(layers="abc"), lambda about: about["config"].update(layers=[-5, 4]),
     lambda about: about["config"].update(seed=None), lambda about: about["config"].update(evil=1),
     lambda about: about["config"].update(learning_rate=float("nan")),
+    lambda about: about["config"].update(learning_rate=1e9),
     lambda about: about["config"].update(layers=[10**9, 10**9]),
     lambda about: about.update(records=None), lambda about: about.update(records=[]),
     lambda about: about.update(records=[{"epochs": [{"epoch": 1}]}]),
@@ -108,7 +109,7 @@ def test_foreign_members(saved, changed, sentence):
     lambda about: about["records"][0]["epochs"][0].update(train_loss="0.3"),
     lambda about: about.update(began=-1), lambda about: about.update(began="a"),
     lambda about: about.update(kind=7), lambda about: about.update(kind="ModernMLP"),
-], ids=range(22))
+], ids=range(23))
 def test_foreign_text_is_one_error(saved, change):
     with_about(saved, change)
     with pytest.raises(CheckpointError, match="mlp.npz"):
