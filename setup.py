@@ -44,6 +44,9 @@ setup(
     package_data={"fmnist": ["sample/*", "results/*.jsonl", "*.json", "*.jsonl", "templates/*", "py.typed"]},
     install_requires=c["requirements"].split(),
     extras_require={extra: c[f"{extra}_requirements"].split() for extra in ("dev", "bench", "dask")},
-    entry_points={"console_scripts": c["console_scripts"].split(), "nbdev": [f"{c['lib_name']}={c['lib_name']}._modidx:d"]},
+    entry_points={
+        "console_scripts": c["console_scripts"].split(),
+        "nbdev": [f"{c['lib_name']}={c['lib_name']}._modidx:d"],
+    },
     zip_safe=False,
 )
