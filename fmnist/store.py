@@ -112,6 +112,7 @@ RESULT = RECORD | {
     "parameters": COUNT,
     "precision": one_of("float32", "bfloat16", "float16", "float64"),
     "valid": maybe(SHARE),
+    "train": maybe(SHARE),
 }
 SCORES = dict.fromkeys(("accuracy", "precision", "recall", "f1"), SHARE) | {
     "loss": (is_number, "a finite number"),

@@ -405,6 +405,7 @@ class Result:
     finished: str # When, UTC, ISO 8601
     valid: float|None = None # Accuracy (0 to 1) of the tested model on the validation images
     predictions: str|None = None # Class of each test image, as `pack_labels` gives it
+    train: float|None = None # Accuracy (0 to 1) on the training images, as they are, without dropout
 
     @property
     def valid_accuracy(self):
@@ -512,12 +513,12 @@ def run_trial(
     learner = learner_of(trial.model)(trial, data, precision)
     train, valid, test = learner.batches(data)
     history = learner.fit(train, valid, trial.epochs, checkpoint_path(folder, trial))
-    watched = _accuracy(learner, valid, history) if valid else None
     p = _finite_probabilities(learner, test, history)
     seconds = max(time.perf_counter() - started, history.seconds)
+    watched, learned = _accuracies(learner, valid, train, history)
     result = Result(trial, history, Scores.from_probabilities(data.test_labels, p),
                     find_mistakes(data.test_labels, p), learner.count_parameters(), learner.precision,
-                    seconds, machine, now(), watched, pack_labels(p.argmax(axis=1)))
+                    seconds, machine, now(), watched, pack_labels(p.argmax(axis=1)), learned)
     return Result.from_dict(result.to_dict()) # as the file will give it back
 
 # %% ../nbs/05_trials.ipynb #8ef83c08
@@ -534,10 +535,18 @@ def _finite_probabilities(learner, batches, history):
     error.history = history
     raise error
 
+# %% ../nbs/05_trials.ipynb #8ef83c09
 def _accuracy(learner, batches, history):
     "The share of images (0 to 1) that the learner gets right."
     labels = np.asarray(batches.labels.cpu() if hasattr(batches.labels, "cpu") else batches.labels)
     return float((_finite_probabilities(learner, batches, history).argmax(axis=1) == labels).mean())
+
+def _accuracies(learner, valid, train, history):
+    "Of the validation images and of the training images, as they are; None for what is not asked."
+    watched = _accuracy(learner, valid, history) if valid else None
+    if not history.epochs: return watched, None # neighbours would search for 60,000 images
+    whole = Batches(train.images, train.labels, train.prepare, 1000)
+    return watched, _accuracy(learner, whole, history)
 
 # %% ../nbs/05_trials.ipynb #aaf4d14c
 def attempt(
