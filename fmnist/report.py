@@ -747,7 +747,7 @@ def _plot_price(ax, rows, price, looks):
 PRICES = {"numbers": "numbers stored", "multiply_adds": "multiply-adds for an image",
           "seconds": "core-seconds of training"}
 
-def _looks():
+def _price_looks():
     "Colour and marker of each kind of method."
     import seaborn as sns
     palette = sns.color_palette("colorblind")
@@ -773,7 +773,7 @@ def plot_pareto(
     fig, axes = _axes(len(prices), figsize=(width, height*len(prices)))
     priced = {price: [row for row in rows if getattr(row, price)] for price in prices}
     for ax, price in zip(axes, prices, strict=True):
-        _plot_price(ax, priced[price], price, _looks())
+        _plot_price(ax, priced[price], price, _price_looks())
         if price == "seconds":
             _plot_levels(ax, [row for row in rows if row.kind == "as published"])
         ax.set(xscale="log", xlabel=PRICES[price], ylabel="test accuracy (%)")
