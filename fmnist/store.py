@@ -19,18 +19,19 @@ from contextlib import contextmanager, suppress
 from importlib.resources import files
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
 
 from .checks import check, is_number, is_whole
 from .files import atomic_write
-from .trials import LEARNERS, Failure, Result, data_name, is_final
+from .trials import LEARNERS, Failure, Result, data_name, is_final, now
 
 __all__ = [
     "valid_record", "append_record", "set_aside_torn", "check_study_file", "study_files",
     "read_records", "read_results", "lock_folder", "forget_states", "published_folder",
-    "published_results", "publish_results",
+    "published_results", "publish_results", "Publication", "retrained_notes",
 ]  # fmt: skip
 
 UNREADABLE = (  # What reading a line may raise
@@ -467,33 +468,123 @@ def place_in_file(
     return rank, json.dumps(trial | {"seed": 0}, sort_keys=True), seed if is_number(seed) else 0
 
 
-def publish_file(
-    path: Path,  # A file of results
-    target: Path,  # The folder to write into
+class Publication(NamedTuple):
+    "What publishing did to a folder of published results."
+
+    added: int  # Lines of trials that had none
+    replaced: int  # Lines that took the place of an older one
+    alike: int  # Of those: how many have the same confusion matrix, or diverged both times
+    accuracy: int  # How many have another accuracy
+    outcome: int  # How many diverged one of the two times
+    largest: float  # The largest difference in accuracy, in points
+
+    def __str__(self):
+        if not self.replaced:
+            return f"{self.added} lines added, none replaced"
+        return (
+            f"{self.added} lines added, {self.replaced} replaced: {self.alike} with the same "
+            f"confusion matrix, {self.accuracy} with another accuracy (by up to "
+            f"{self.largest:.2f} points), {self.outcome} that diverged one of the two times"
+        )
+
+
+def accuracy_in(
+    line: dict,  # A line
+) -> float | None:  # In percent; None if it is that of a run that diverged
+    "The test accuracy of a line."
+    return 100 * line["scores"]["accuracy"] if "scores" in line else None
+
+
+def compare_lines(
+    pairs: list,  # Of lines of the same trial: the older one, the newer one
+    added: int,  # How many lines have no older one
+) -> Publication:  # In numbers
+    "What is different in newer lines."
+    found = [(accuracy_in(older), accuracy_in(newer)) for older, newer in pairs]
+    both = [(a, b) for a, b in found if a is not None and b is not None]
+    outcomes = sum((a is None) != (b is None) for a, b in found)
+    tables = [[line.get("scores", {}).get("confusion") for line in pair] for pair in pairs]
+    alike = sum(older == newer for older, newer in tables)
+    changed = [abs(a - b) for a, b in both if a != b]
+    return Publication(
+        added, len(pairs), alike, len(changed), outcomes, max(changed, default=0.0)
+    )
+
+
+def candidates(
+    source,  # Folder of results
     data: str,  # Only results on these data
+) -> dict:  # Digest -> (name of its file, the line as a dictionary)
+    "What a folder has to publish; of several lines of a trial the first."
+    found: dict = {}
+    for path in study_files(source):
+        for digest, content in publishable(path, data):
+            found.setdefault(digest, (path.name, content))
+    return found
+
+
+def write_lines(
+    path: Path,  # A published file
+    lines: dict,  # Digest -> line
 ):
-    "Add what one file has to that of the same name in `target`, less what its other files have."
-    lines = kept_lines(target / path.name)
-    if lines is None:
-        return
-    others: set = set()
-    for file in target.glob("*.jsonl"):
-        if file.name != path.name:
-            others |= (kept_lines(file) or {}).keys()
-    for digest, content in publishable(path, data):
-        if digest not in others:
-            lines.setdefault(digest, content)
-    if lines:
-        with atomic_write(target / path.name) as output:
-            for content in sorted(lines.values(), key=place_in_file):
-                output.write(json.dumps(content).encode() + b"\n")
+    "Write a published file, sorted."
+    with atomic_write(path) as output:
+        for content in sorted(lines.values(), key=place_in_file):
+            output.write(json.dumps(content).encode() + b"\n")
+
+
+def note_replacement(
+    target: Path,  # A folder of published results
+    what: Publication,  # What was replaced
+    lines: list,  # The new lines
+):
+    "Add to `target`/retrained.json how many older lines were replaced, for the page to say."
+    path = target / "retrained.json"
+    notes = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    commits = sorted({str(line["machine"].get("commit")) for line in lines})
+    numbers = {name: value for name, value in what._asdict().items() if name != "added"}
+    notes.append(numbers | {"date": now()[:10], "commits": commits})
+    with atomic_write(path) as output:
+        output.write(json.dumps(notes, indent=1).encode() + b"\n")
+
+
+def retrained_notes(
+    place=None,  # A folder of published results; by default that of the package
+) -> list:  # Of dictionaries: the fields of a `Publication`, date and commits
+    "When published lines were replaced by newer ones, and what was different in those."
+    path = Path(place or published_folder()) / "retrained.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 
 
 def publish_results(
     source="runs",  # Folder of results
     target=None,  # Folder to write into; by default that of the package
     data: str | None = None,  # Only results on these data; by default the full data set
-):
-    "Add results and diverged trials to those of `target`, which stay; one sorted file for each."
-    for path in study_files(source):
-        publish_file(path, Path(target or published_folder()), data or data_name("full"))
+    replace: bool = False,  # Shall a line that finished later take the place of a published one?
+) -> Publication:  # What was done
+    "Add results and diverged trials to those of `target`; one sorted file for each study."
+    target = Path(target or published_folder())
+    files_there = sorted(target.glob("*.jsonl")) if target.is_dir() else []
+    published = {path.name: kept_lines(path) for path in files_there}
+    home = {digest: name for name, lines in published.items() for digest in lines or ()}
+    pairs, added, touched = [], 0, set()
+    for digest, (name, line) in candidates(source, data or data_name("full")).items():
+        name = home.get(digest, name)
+        lines = published.setdefault(name, {})
+        if lines is None:  # it was named in a warning
+            continue
+        older = lines.get(digest)
+        is_newer = older is None or replace and line["finished"] > str(older.get("finished"))
+        if not is_newer:
+            continue
+        lines[digest] = line
+        touched.add(name)
+        added += older is None
+        if older is not None:
+            pairs.append((older, line))
+    for name in touched:
+        write_lines(target / name, published[name])
+    what = compare_lines(pairs, added)
+    if pairs:
+        note_replacement(target, what, [newer for _, newer in pairs])
+    return what

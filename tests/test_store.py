@@ -17,12 +17,14 @@ from fmnist.report import fmnist_report
 from fmnist.runner import missing_trials, run_trials
 from fmnist.store import (
     append_record,
+    compare_lines,
     forget_states,
     lock_folder,
     publish_results,
     published_folder,
     read_records,
     read_results,
+    retrained_notes,
     set_aside_torn,
     study_files,
     valid_record,
@@ -34,6 +36,7 @@ SETTINGS = dict(layers=[8, 10], activations=["relu", "softmax"], learning_rate=0
 TRIAL = Trial("mlp", SETTINGS, 2, images=600, data=data_name("sample"))
 RESULT = attempt(TRIAL)
 LINE = RESULT.to_dict()
+ADDED = ("valid", "predictions", "train")  # Fields that lines of the first versions lack
 FAILURE = Failure(TRIAL, "error", "FileNotFoundError: /home/somebody/data", 1.0, {}, "2026-01-01")
 DIVERGED = replace(FAILURE, kind="diverged", error="the loss became nan")
 
@@ -110,6 +113,7 @@ IMPOSSIBLE = {
                    {"device": "\ud800", "threads": 1}, {"device": "a\nb", "threads": 1}],
     ("finished",): [None, 5, "\ud800"],
     ("valid",): [7, "1", float("nan")],
+    ("train",): [-1, "1"],
     ("predictions",): [7, "?", "", base64.b64encode(b"no bz2").decode(), pack_labels([1, 2, 3]),
                        base64.b64encode(bz2.compress(bytes(10**7))).decode()],
 }  # fmt: skip
@@ -156,8 +160,8 @@ def test_a_field_that_is_missing(name, tmp_path):
     )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        assert len(read_records(tmp_path)) == (2 if name in ("valid", "predictions") else 1)
-    assert len(caught) == (0 if name in ("valid", "predictions") else 1)
+        assert len(read_records(tmp_path)) == (2 if name in ADDED else 1)
+    assert len(caught) == (0 if name in ADDED else 1)
 
 
 def test_without_validation():
@@ -405,6 +409,82 @@ def test_publish(tmp_path):
     assert sorted((target / "study.jsonl").read_text().splitlines()) == sorted(expected)
 
 
+def test_newer_lines_replace_older_ones_if_asked(tmp_path):
+    "In the file where the older one stands; it is counted, and noted, what is different."
+    source, again, target = (tmp_path / name for name in ("runs", "again", "published"))
+    diverged = replace(DIVERGED, trial=replace(TRIAL, seed=3))
+    write(source / "study.jsonl", *seeds(0, 1, 2), diverged)
+    assert publish_results(source, target, TRIAL.data, replace=True).added == 4
+    assert not retrained_notes(target)
+
+    def later(record, **changes):
+        return replace(record, finished="2999-01-01T00:00:00+00:00", **changes)
+
+    first, second, third = seeds(0, 1, 2)
+    table = np.array(second.scores.confusion)
+    right = next(i for i in range(10) if table[i, i])  # one image that the new run gets wrong
+    table[right, right] -= 1
+    table[right, (right + 1) % 10] += 1
+    changes = dict(accuracy=float(table.trace() / table.sum()), confusion=tuple(map(tuple, table.tolist())))
+    worse = replace(second.scores, **changes)
+    other = later(second, scores=worse, predictions=None, mistakes=())
+    mended = later(third, trial=diverged.trial)
+    write(again / "other.jsonl", later(first), other, mended, replace(third, seconds=9.0))
+    before = (target / "study.jsonl").read_bytes()
+    assert publish_results(again, target, TRIAL.data).replaced == 0
+    assert (target / "study.jsonl").read_bytes() == before and not (target / "other.jsonl").exists()
+
+    what = publish_results(again, target, TRIAL.data, replace=True)
+    step = 100 / table.sum()
+    assert what[:5] == (0, 3, 1, 1, 1) and what.largest == pytest.approx(step, rel=1e-3)
+    assert "3 replaced: 1 with the same confusion matrix, 1 with another accuracy" in str(what)
+    kept = read_records(target / "study.jsonl")
+    assert kept[first.trial.digest].finished.startswith("2999")
+    assert kept[third.trial.digest] == third  # not newer, so it stays
+    assert isinstance(kept[diverged.trial.digest], Result)
+    [note] = retrained_notes(target)
+    assert (note["replaced"], note["alike"], note["outcome"]) == (3, 1, 1)
+    assert publish_results(again, target, TRIAL.data, replace=True) == (0, 0, 0, 0, 0, 0.0)
+    assert len(retrained_notes(target)) == 1
+
+
+def git(*words):
+    "What git says in this repository."
+    top = published_folder().parent.parent
+    return subprocess.run(["git", "-C", top, *words], capture_output=True, check=True).stdout
+
+
+def lines_at(commit):
+    "Digest -> line of all results that were published at a commit."
+    found = {}
+    for name in git("ls-tree", "--name-only", commit, "fmnist/results/").decode().split():
+        if name.endswith(".jsonl"):
+            text = git("show", f"{commit}:{name}").decode()
+            found |= {line["digest"]: line for line in map(json.loads, text.splitlines())}
+    return found
+
+
+def test_notes_of_replacements_say_what_git_has():
+    "Each commit that adds a note is compared with the one before it."
+    notes = "fmnist/results/retrained.json"
+    try:
+        commits = git("log", "--format=%H", "--", notes).decode().split()
+        shallow = git("rev-parse", "--is-shallow-repository").strip() == b"true"
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("there is no git, or no history")
+    if shallow or not commits:
+        pytest.skip("the history is not here, or nothing was replaced")
+    for commit in commits:
+        old = git("log", "-1", "--format=%H", f"{commit}^", "--", notes).decode().strip()
+        known = json.loads(git("show", f"{old}:{notes}")) if old else []
+        added = json.loads(git("show", f"{commit}:{notes}"))[len(known) :]
+        before, after = lines_at(f"{commit}^"), lines_at(commit)
+        changed = [key for key in before if after.get(key, before[key]) != before[key]]
+        what = compare_lines([(before[key], after[key]) for key in changed], 0)
+        for name in ("replaced", "alike", "accuracy", "outcome"):
+            assert sum(note[name] for note in added) == getattr(what, name), (commit, name)
+
+
 def test_publish_into_what_is_broken(tmp_path):
     "A published file with a line that is none is named and left as it is."
     source, target = tmp_path / "runs", tmp_path / "published"
@@ -449,7 +529,8 @@ def test_commands_read_a_spoiled_folder(spoiled, tmp_path, capsys):
     fmnist_results(["all", "--budget", "full", "--folder", str(spoiled)])
     assert "initialization:" in capsys.readouterr().out
     publish_results(spoiled, tmp_path / "published")
-    assert 100 < len(read_records(tmp_path / "published")) < 260
+    everything = len(read_records(published_folder()))
+    assert everything / 3 < len(read_records(tmp_path / "published")) < everything
     fmnist_report(
         ["--budget", "full", "--folder", str(spoiled), "--output", str(tmp_path / "page")]
     )
