@@ -47,14 +47,15 @@ def feature_sizes(
 # %% ../nbs/04_cnn.ipynb #d0615b2c
 _POOLING = {"max": nn.MaxPool2d, "average": nn.AvgPool2d, "global avg": nn.MaxPool2d}
 
-def _convolutions(widths, windows, pooling, pool_after, pool):
+def _convolutions(widths, windows, pooling, pool_after, pool, batch_norm):
     "Convolution, normalisation, ReLU and pooling for each of `windows`."
     maps, channels = nn.Sequential(), zip(widths[:-1], widths[1:], strict=True)
     for i, ((a, b), window) in enumerate(zip(channels, windows, strict=True), 1):
         rest: list = [nn.ReLU()]
         if i in pool_after: rest.append(_POOLING[pooling](*pool))
         if pooling != "average": rest.reverse() # ReLU can wait until less is left
-        maps.extend([nn.Conv2d(a, b, *window), nn.BatchNorm2d(b), *rest])
+        if batch_norm: rest.insert(0, nn.BatchNorm2d(b))
+        maps.extend([nn.Conv2d(a, b, *window), *rest])
     if pooling == "global avg": maps.append(nn.AdaptiveAvgPool2d(1))
     return maps
 
@@ -128,7 +129,8 @@ class CNNModel(nn.Module):
         pool=(2, 2, 0), # Window, stride and padding of the pooling
         classes:int=10, # Outputs
         size=28, # Width and height of an image, pixels; or (height, width)
-        input_channels:int=1 # 1 for grey images, 3 for coloured ones
+        input_channels:int=1, # 1 for grey images, 3 for coloured ones
+        batch_norm:bool=True # Normalise after each convolution?
     ):
         windows, names = (kernel_sizes, strides, paddings), ("kernel_sizes", "strides", "paddings")
         given = dict(channels=channels) | dict(zip(names, windows, strict=True))
@@ -139,7 +141,7 @@ class CNNModel(nn.Module):
         with torch.random.fork_rng(devices=[]): # PyTorch draws weights that are replaced at once
             super().__init__()
             widths, rows = (input_channels, *channels), zip(*windows, strict=True)
-            self.features = _convolutions(widths, rows, pooling, pool_after, pool)
+            self.features = _convolutions(widths, rows, pooling, pool_after, pool, batch_norm)
             self.classifier = _classifier((features, *hidden), classes, dropout)
         self.image_shape, self.initialization, self.seed = shape, initialization, seed
         _initialize(self, initialization, seed)
@@ -158,8 +160,7 @@ class CNNModel(nn.Module):
 
     def summary(self) -> str: # A table with one line for each layer
         "Output shape, parameters and multiply-adds of every layer, for one image."
-        device = next(self.parameters()).device
-        return layer_table(self, torch.zeros(1, *self.image_shape, device=device))
+        return layer_table(self, next(self.parameters()).new_zeros(1, *self.image_shape))
 
 # %% ../nbs/04_cnn.ipynb #c2a10017
 def _output_shapes(model, layers, x):

@@ -10,8 +10,13 @@ from pathlib import Path
 
 __all__ = [
     "BASELINE_MLP",
+    "ADOPTED",
     "BEST_CNN",
+    "FIRST_READING",
+    "FIRST_SECTION_3",
     "LITERAL_CNN",
+    "LITERAL_SECTION_3",
+    "READINGS",
     "SECTION_3_CNN",
     "CNN_TRAINING",
     "original_report",
@@ -24,8 +29,9 @@ BASELINE_MLP: dict = dict(
     initialization="random", random_scale=0.1, dropout=0.01, learning_rate=0.05,
 )  # fmt: skip
 
-# Section 7.2.2; what it leaves open is our reading, see the notebook on the CNN.
-BEST_CNN: dict = dict(
+# Section 7.2.2, in our first reading: pooling as AlexNet's architecture has it, and a dropout of 0.2
+# that nobody gives.
+FIRST_READING: dict = dict(
     channels=(64, 192, 384, 256, 256), kernel_sizes=(3, 3, 3, 3, 3), strides=(1, 1, 1, 1, 1),
     paddings=(1, 1, 1, 1, 1),
     pooling="max", initialization="he", dropout=0.2, hidden=(256, 256), pool_after=(1, 2, 5),
@@ -33,12 +39,27 @@ BEST_CNN: dict = dict(
 
 # The same, read as it is printed: after each convolution windows of 3 x 3, 2 pixels apart and padded
 # by 1, as AlexNet's.
-LITERAL_CNN: dict = BEST_CNN | dict(pool_after=(1, 2, 3, 4, 5), pool=(3, 2, 1))
+LITERAL_CNN: dict = FIRST_READING | dict(pool_after=(1, 2, 3, 4, 5), pool=(3, 2, 1))
 
-# Section 3, where it differs.
-SECTION_3_CNN: dict = dict(
+# All readings that were tried, those that are closest to what is printed first; AlexNet's dropout is 0.5.
+READINGS: dict = {
+    "literal, dropout 0.5": LITERAL_CNN | dict(dropout=0.5),
+    "literal, dropout 0.2": LITERAL_CNN,
+    "as AlexNet, dropout 0.5": FIRST_READING | dict(dropout=0.5),
+    "as AlexNet, dropout 0.2": FIRST_READING,
+}
+
+# The reading that all studies of the CNN use. This is the one place where it is chosen; old results
+# keep their digests and are shown as "first reading".
+ADOPTED: str = "as AlexNet, dropout 0.2"
+BEST_CNN: dict = READINGS[ADOPTED]
+
+# Section 3, where it differs: windows of 2 x 2 leave its 256 numbers if four of them pool.
+FIRST_SECTION_3: dict = dict(
     kernel_sizes=(5, 5, 1, 1, 1), paddings=(0, 0, 0, 0, 0), hidden=(), pool_after=(1, 2, 4, 5),
 )  # fmt: skip
+LITERAL_SECTION_3: dict = FIRST_SECTION_3 | dict(pool_after=LITERAL_CNN["pool_after"])  # all five
+SECTION_3_CNN: dict = LITERAL_SECTION_3 if "pool" in BEST_CNN else FIRST_SECTION_3
 
 # Section 4 names Adam and its rate; the penalty is our choice.
 CNN_TRAINING: dict = dict(learning_rate=0.001, weight_decay=0.0001)

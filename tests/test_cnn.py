@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fmnist.cnn import CNNModel, feature_sizes
-from fmnist.original import BEST_CNN, LITERAL_CNN, SECTION_3_CNN
+from fmnist.original import FIRST_READING, FIRST_SECTION_3, LITERAL_CNN, LITERAL_SECTION_3
 
 TINY = dict(channels=(4, 8, 8, 8, 8), hidden=(16,))
 X = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
@@ -17,7 +17,7 @@ def test_the_defaults_are_the_best_network_in_the_first_reading():
     defaults = {
         name: value.default for name, value in inspect.signature(CNNModel).parameters.items()
     }
-    assert {name: defaults[name] for name in BEST_CNN} == BEST_CNN
+    assert {name: defaults[name] for name in FIRST_READING} == FIRST_READING
 
 
 @pytest.mark.parametrize("pooling", ["max", "average", "global avg"])
@@ -39,7 +39,7 @@ def test_he_has_the_right_spread():
 
 @pytest.mark.parametrize(
     "settings, features",
-    [(BEST_CNN, 2304), (LITERAL_CNN, 256), (BEST_CNN | dict(pooling="global avg"), 256)],
+    [(FIRST_READING, 2304), (LITERAL_CNN, 256), (FIRST_READING | dict(pooling="global avg"), 256)],
 )
 def test_features_that_enter_the_first_dense_layer(settings, features):
     model = CNNModel(**settings)
@@ -47,9 +47,8 @@ def test_features_that_enter_the_first_dense_layer(settings, features):
 
 
 def test_section_3_has_256_inputs_in_both_readings():
-    assert CNNModel(**SECTION_3_CNN).classifier[1].in_features == 256
-    literal = SECTION_3_CNN | dict(pool_after=(1, 2, 3, 4, 5), pool=(3, 2, 1))
-    assert CNNModel(**literal).classifier[1].in_features == 256
+    assert CNNModel(**FIRST_SECTION_3).classifier[1].in_features == 256
+    assert CNNModel(**LITERAL_CNN | LITERAL_SECTION_3).classifier[1].in_features == 256
 
 
 @pytest.mark.parametrize("pooling", ["max", "average"])
@@ -58,6 +57,12 @@ def test_any_window_stride_and_padding(pool, pooling):
     model = CNNModel(**TINY, pool=pool, pool_after=(1, 3), pooling=pooling).eval()
     width = feature_sizes([3] * 5, [1] * 5, [1] * 5, (1, 3), 28, pool)[-1]
     assert model.features(X).shape == (2, 8, width, width)
+
+
+def test_without_batch_normalisation():
+    model = CNNModel(**TINY, batch_norm=False).eval()
+    assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in model.modules())
+    assert model(X).shape == (2, 10) and CNNModel(**TINY).features[1].num_features == 4
 
 
 @pytest.mark.parametrize("size, shape", [(32, (32, 32)), ((20, 24), (20, 24))])
