@@ -18,7 +18,7 @@ import numpy as np
 
 from .checks import check, check_choice, is_whole, whole_number
 from .imports import code_digest, import_path
-from .modern_recipes import MODEL, OPTIONS, changed_recipe
+from .modern_recipes import LENGTHS, MODEL, OPTIONS, changed_recipe
 from .modern_recipes import RECIPES as MODERN_RECIPES
 from .original import (BASELINE_MLP, BEST_CNN, CNN_TRAINING, FIRST_READING, FIRST_SECTION_3,
                              READINGS, SECTION_3_CNN,
@@ -417,6 +417,7 @@ _MODERN:dict = dict(model=MODEL)
 _CNN_RECIPES = {name: _MODERN | each for name, each in MODERN_RECIPES.items()}
 _CHANGED = {name: _MODERN | changed_recipe(MODERN_RECIPES["fast"], **change, valid_fraction=0.2)
             for name, change in OPTIONS.items()}
+_LENGTHS = {name: _MODERN | each for name, each in LENGTHS.items()}
 
 RECORD_STUDIES = [
     Study("fast_cnn", "How sure are 94 % in the least time?", {"fast": _CNN_RECIPES["fast"]},
@@ -425,6 +426,7 @@ RECORD_STUDIES = [
           budgets=_with_seeds(3)),
     Study("best_modern_cnn", "How good can a CNN be in 90 minutes?", {"best": _CNN_RECIPES["best"]},
           budgets=_with_seeds(3)),
+    Study("cnn_lengths", "What do 5, 20 and 50 epochs give?", _LENGTHS, budgets=_with_seeds(3)),
     Study("cnn_options", "What is each option of the fast CNN worth?", _CHANGED, against("all", _CHANGED),
           budgets=_with_seeds(6))]
 

@@ -4,18 +4,21 @@ import pytest
 
 from fmnist.checks import plain
 from fmnist.modern_cnn import count_parameters, modern_cnn
-from fmnist.modern_recipes import MODEL, OPTIONS, RECIPES, changed_recipe
+from fmnist.modern_recipes import LENGTHS, MODEL, OPTIONS, RECIPES, changed_recipe
 from fmnist.studies import STUDIES
 from fmnist.training import recipe
 from fmnist.trials import Trial, check_settings, setting_names
 
 
-@pytest.mark.parametrize("name", RECIPES)
+ALL = RECIPES | LENGTHS
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_recipes_write_out_every_setting(name):
-    settings = RECIPES[name]["settings"]
+    settings = ALL[name]["settings"]
     check_settings(MODEL, settings)
     assert set(settings) == set(setting_names(MODEL)) - {"classes"}  # the data decide that
-    assert recipe(**RECIPES[name]["training"]) == plain(RECIPES[name]["training"])
+    assert recipe(**ALL[name]["training"]) == plain(ALL[name]["training"])
 
 
 def test_tiny_is_tiny():
