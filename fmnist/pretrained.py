@@ -218,7 +218,7 @@ def main(
     "Train the package's networks again."
     parser = argparse.ArgumentParser(prog="python -m fmnist.pretrained", description=main.__doc__)
     parser.add_argument("folder", help="where to write; it must exist")
-    parser.add_argument("names", nargs="*", choices=NAMES, help="which (default: both)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="modern_cnn or mlp (default: both)")
     options = parser.parse_args(argv)
     for name in options.names or NAMES:
         about = make(name, options.folder)

@@ -1,13 +1,19 @@
 "Networks that come with the package, and one's own pictures: what is kept, what is refused."
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fmnist import pretrained
-from fmnist.checks import CheckpointError
-from fmnist.data import CLASSES, fashion_mnist_sample
+from fmnist import modern_recipes, pretrained
+from fmnist.checks import CheckpointError, plain
+from fmnist.data import CLASSES, FASHION_MNIST_DIGEST, fashion_mnist_sample
+from fmnist.recipes import RECIPES
+
+ROOT = Path(__file__).parents[1]
 
 
 
@@ -56,3 +62,51 @@ def test_images_of_another_size_are_refused(made):
         model.predict_proba(np.full((1, 28, 28), 0.5))
     with pytest.raises(ValueError, match="name is 'resnet', expected one of 'modern_cnn', 'mlp'"):
         pretrained.load_model("resnet")
+
+
+def test_the_package_has_both_networks(sample):
+    "Small, with their papers, and as good on the sample's test images as chance allows."
+    total = 0
+    for name in pretrained.NAMES:
+        model, about = pretrained.load_model(name), pretrained.about_model(name)
+        total += about["bytes"] + (pretrained.weights_folder() / f"{name}.json").stat().st_size
+        right = 100*(model.predict(sample.test_images) == sample.test_labels).mean()
+        assert abs(right - about["test_accuracy"]) < 3.5
+        assert abs(about["test_accuracy_before_rounding"] - about["test_accuracy"]) < 0.1
+        assert about["parameters"] <= 300_000 and about["data"] == "Fashion-MNIST"
+        assert about["digest"] == FASHION_MNIST_DIGEST and about["seed"] == 0
+        assert "Apache-2.0" in about["licence"] and len(about["machine"]["commit"]) == 12
+    assert total < 1_500_000
+
+
+def test_the_mlp_needs_no_torch():
+    code = (
+        "import sys; from fmnist.pretrained import load_model; import numpy as np; "
+        "load_model('mlp').predict_proba(np.zeros((1, 28, 28), np.uint8)); "
+        "print(*{'torch', 'torchvision', 'scipy', 'matplotlib'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout == "\n", done.stdout + done.stderr
+
+
+def test_the_recipe_is_the_published_one():
+    mlp, cnn = map(pretrained.about_model, ("mlp", "modern_cnn"))
+    recipe, modern = RECIPES["fast"], modern_recipes.RECIPES["fast"]
+    assert mlp["settings"] == plain(recipe["network"]) and mlp["epochs"] == recipe["epochs"]
+    assert cnn["settings"] == plain(modern["settings"]) and cnn["epochs"] == modern["epochs"]
+    assert cnn["training"] == plain(modern["training"]) and cnn["images"] == 60_000
+
+
+def test_the_command_that_makes_them(monkeypatch, tmp_path, capsys):
+    made = []
+
+    def make(name, folder):
+        made.append((name, folder))
+        return dict(test_accuracy=90.0, seconds=1.0)
+
+    monkeypatch.setattr(pretrained, "make", make)
+    pretrained.main([str(tmp_path)])
+    assert [name for name, _ in made] == ["modern_cnn", "mlp"] and made[0][1] == str(tmp_path)
+    assert "mlp: 90.00 % (1 s)" in capsys.readouterr().out
+    pretrained.main([str(tmp_path), "mlp"])
+    assert made[2:] == [("mlp", str(tmp_path))]
