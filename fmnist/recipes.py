@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['ABLATION', 'RECIPES', 'sources', 'moved', 'erased', 'Views', 'one_row_each', 'mixed', 'Augmentation', 'modern_layers',
            'smallest_batch', 'check_smallest', 'with_params', 'ModernPractice', 'ModernMLP', 'ablation',
-           'ablation_line', 'recipe_batches', 'train_recipe', 'recipe_run', 'fmnist_recipe', 'recipe_line']
+           'ablation_line', 'recipe_batches', 'train_recipe', 'trained_scores', 'recipe_run', 'fmnist_recipe',
+           'recipe_line']
 
 # %% ../nbs/03d_mlp_recipes.ipynb #5a850f28
 import argparse
@@ -13,14 +14,17 @@ import copy
 import json
 import math
 import sys
+from pathlib import Path
 
 import numpy as np
 
-from .checks import as_array, check, is_number, is_whole, plain, whole_number
+from .checks import (CheckpointError, as_array, check, is_number, is_whole, plain,
+                           whole_number)
 from .data import fashion_mnist, mlp_batches, random_generator
 from .layers import (OPTIMIZERS, SCHEDULES, SMALLEST_BATCH, Activation, BatchNorm, Bias,
                            LayerNorm, Linear, Residual, Scale, WeightAverage, array_like, namespace)
 from .mlp import MLP, replica_batches
+from .modern_recipes import RECIPES as CNN_RECIPES
 
 # %% ../nbs/03d_mlp_recipes.ipynb #84f71eb0
 def sources(
@@ -447,36 +451,62 @@ def train_recipe(
     return mlp, test
 
 # %% ../nbs/03d_mlp_recipes.ipynb #04b956a4
-def recipe_run(
-    name:str,  # "fast" or "best"
+def trained_scores(
+    name:str,  # An MLP's recipe, or a CNN's with "_cnn" after it
     data,  # `fmnist.data.ImageData`
     seed:int,  # Of the run
+    folder=None,  # Where to keep weights, and to go on from; None for nowhere
+) -> tuple:  # `History` and test `Scores`
+    "Follow a recipe of whatever kind."
+    path = Path(folder)/f"{name}-{seed}" if folder else None
+    kind = name.removesuffix("_cnn")
+    if kind != name:
+        from fmnist.modern_cnn import train_cnn_recipe
+        file = path and path.with_suffix(".pth")
+        return train_cnn_recipe(kind, data, seed, path=file, progress=True)[1:]
+    file = path and path.with_suffix(".npz")
+    mlp, test_batches = train_recipe(name, data, seed, checkpoint=file)
+    return mlp.history, mlp.evaluate(test_batches)
+
+# %% ../nbs/03d_mlp_recipes.ipynb #04b956a5
+def recipe_run(
+    name:str,  # As for `trained_scores`
+    data,  # `fmnist.data.ImageData`
+    seed:int,  # Of the run
+    folder=None,  # As for `trained_scores`
 ) -> dict:  # Ready for JSON
     "Train a recipe once and measure it on the test images."
-    mlp, test_batches = train_recipe(name, data, seed)
-    scores = mlp.evaluate(test_batches)
-    return dict(recipe=name, seed=seed, seconds=round(mlp.history.seconds, 2),
-                accuracy=scores.accuracy, precision=scores.precision, recall=scores.recall,
-                f1=scores.f1, loss=scores.loss)
+    history, scores = trained_scores(name, data, seed, folder)
+    measured = {key: getattr(scores, key) for key in ("accuracy", "precision", "recall", "f1", "loss")}
+    return dict(recipe=name, seed=seed, seconds=round(history.seconds, 2), **measured)
 
 # %% ../nbs/03d_mlp_recipes.ipynb #7228e6d4
 def fmnist_recipe(
     argv=None,  # Arguments, by default those of the command line
 ):
     "Train a recipe with several seeds and measure each on the test images."
-    parser = argparse.ArgumentParser(prog="fmnist_recipe", description=fmnist_recipe.__doc__)
-    parser.add_argument("name", choices=list(RECIPES), help="which recipe")
-    parser.add_argument("--seeds", type=whole_number(), nargs="+", default=list(range(10)),
-                        help="one run for each")
-    options, runs = parser.parse_args(argv), []
+    options, runs = _parser().parse_args(argv), []
     try:
         data = fashion_mnist()
-    except FileNotFoundError as error:
+        if options.folder:
+            Path(options.folder).mkdir(parents=True, exist_ok=True)
+        for seed in options.seeds:
+            runs.append(recipe_run(options.name, data, seed, options.folder))
+            print(json.dumps(runs[-1]), flush=True)
+    except (OSError, CheckpointError) as error:
         sys.exit(f"fmnist_recipe: {error}")
-    for seed in options.seeds:
-        runs.append(recipe_run(options.name, data, seed))
-        print(json.dumps(runs[-1]), flush=True)
     print(recipe_line(runs))
+
+# %% ../nbs/03d_mlp_recipes.ipynb #7228e6d5
+def _parser():
+    "What the command takes."
+    parser = argparse.ArgumentParser(prog="fmnist_recipe", description=fmnist_recipe.__doc__)
+    names = [*RECIPES, *(f"{name}_cnn" for name in CNN_RECIPES)]
+    parser.add_argument("name", choices=names, help="which recipe")
+    parser.add_argument("--seeds", type=whole_number(), nargs="+", default=list(range(10)),
+                        help="one run for each")
+    parser.add_argument("--folder", help="keep weights here after each epoch, and go on from them")
+    return parser
 
 # %% ../nbs/03d_mlp_recipes.ipynb #a7c726b5
 def recipe_line(

@@ -1,10 +1,14 @@
 "ModernMLP: what it refuses, any input size, views, and that a crash changes nothing."
+import json
+
 import numpy as np
 import pytest
 
 from fmnist.data import fashion_mnist_sample, mlp_batches
 from fmnist.mlp import replica_batches
-from fmnist.recipes import ModernMLP, RECIPES, Views, mixed, smallest_batch, train_recipe
+from fmnist.modern_recipes import RECIPES as CNN_RECIPES
+from fmnist.recipes import (ModernMLP, RECIPES, Views, fmnist_recipe, mixed, smallest_batch,
+                            train_recipe)
 
 SMALL = dict(input_size=784, layers=[32, 32, 10], activations=["gelu", "relu", "softmax"], dropout=0.2,
              learning_rate=0.01)
@@ -181,3 +185,27 @@ def test_a_recipe_for_many_seeds(sample):
         alone, _ = train_recipe("fast", sample, seed=seed, epochs=1)
         np.testing.assert_allclose(many.params["W0"][r], alone.params["W0"], atol=1e-5)
     assert len(many.evaluate(test)) == 2
+
+
+@pytest.mark.parametrize("name", ["fast", "fast_cnn"])
+def test_the_command_keeps_weights_and_goes_on(name, sample, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("fmnist.recipes.fashion_mnist", lambda: sample)
+    monkeypatch.setitem(RECIPES["fast"], "epochs", 2)
+    monkeypatch.setitem(CNN_RECIPES["fast"], "epochs", 2)
+    lines = []
+    for _ in range(2):
+        fmnist_recipe([name, "--seeds", "3", "--folder", str(tmp_path)])
+        lines.append(json.loads(capsys.readouterr().out.splitlines()[-2]))
+    first, again = lines
+    assert first["accuracy"] == again["accuracy"] > 0.5
+    assert list(tmp_path.glob(f"{name}-3.*"))
+    if name == "fast_cnn":  # the second call trained nothing, and says the first one's seconds
+        assert again["seconds"] == first["seconds"]
+
+
+def test_the_command_does_not_overwrite_what_is_no_checkpoint(sample, tmp_path, monkeypatch):
+    monkeypatch.setattr("fmnist.recipes.fashion_mnist", lambda: sample)
+    (tmp_path/"fast-0.npz").write_bytes(b"a diary")
+    with pytest.raises(SystemExit, match="fmnist_recipe: .*fast-0.npz"):
+        fmnist_recipe(["fast", "--seeds", "0", "--folder", str(tmp_path)])
+    assert (tmp_path/"fast-0.npz").read_bytes() == b"a diary"
