@@ -43,7 +43,7 @@ setup(
     packages=find_packages(include=["fmnist", "fmnist.*"]),
     package_data={"fmnist": ["sample/*", "results/*.jsonl", "results/*.json", "*.json", "*.jsonl", "templates/*", "weights/*", "py.typed"]},
     install_requires=c["requirements"].split(),
-    extras_require={extra: c[f"{extra}_requirements"].split() for extra in ("dev", "bench", "dask")},
+    extras_require={extra: c[f"{extra}_requirements"].split() for extra in ("dev", "bench", "dask", "onnx")},
     entry_points={
         "console_scripts": c["console_scripts"].split(),
         "nbdev": [f"{c['lib_name']}={c['lib_name']}._modidx:d"],

@@ -45,7 +45,7 @@ for module in pkgutil.iter_modules({NAME}.__path__):
     importlib.import_module(f"{NAME}.{{module.name}}")
 for script in distribution("{NAME}").entry_points.select(group="console_scripts"):
     assert callable(script.load()), script
-lines = [line for line in requires("{NAME}") if not re.search("extra == .(?!bench|dask)", line)]
+lines = [line for line in requires("{NAME}") if not re.search("extra == .(?!bench|dask|onnx)", line)]
 for name in sorted(re.match(r"[\\w-]+", line)[0] for line in lines):
     print(name, version(name))
 """
@@ -116,7 +116,7 @@ def wrong_metadata(wheel):
 
 def lowest():
     "The lowest versions that the package allows, its extras' too, as pip's constraints."
-    keys = "requirements", "bench_requirements", "dask_requirements"
+    keys = "requirements", "bench_requirements", "dask_requirements", "onnx_requirements"
     return "\n".join(settings[key].replace(">=", "==") for key in keys).replace(" ", "\n")
 
 
@@ -130,7 +130,7 @@ def try_out(archive, fresh):
         install = [python, "-m", "pip", "install", "--quiet"]
         if fresh:
             constraints.write_text(lowest() if fresh == "lowest" else "")
-            run(*install, "-c", constraints, f"{archive}[bench,dask]")
+            run(*install, "-c", constraints, f"{archive}[bench,dask,onnx]")
             commands = [*COMMANDS, WITH_EXTRAS]
         else:
             code = "import sysconfig; print(sysconfig.get_path('purelib'))"

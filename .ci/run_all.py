@@ -89,7 +89,8 @@ def make_environment(folder):
     venv.create(folder, symlinks=True, with_pip=True)
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
     place = Path(run(folder / "bin" / "python", "-c", code).strip())
-    names = f"{settings['requirements']} {settings['bench_requirements']}".split()
+    extras = ("requirements", "bench_requirements", "onnx_requirements")
+    names = " ".join(settings[each] for each in extras).split()
     found = needed(names + PROVIDED)
     assert not {NAME, "nbdev"} & set(found), "the environment would not be bare"
     for each in found.values():
