@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['COUNTED', 'LEVEL', 'STUDENT_FROM', 'POWER', 'Summary', 'summarise', 'prediction_interval', 'divisions', 'group_means',
            'sign_flip', 'sign_flip_interval', 'is_exact', 'student', 'paired', 'holm', 'holm_factors', 'Comparison',
-           'paired_differences', 'compare', 'RateComparison', 'fisher', 'compare_rates', 'detectable', 'seeds_needed',
-           'typical_spread', 'power_text', 'choose']
+           'paired_differences', 'compare', 'seeds_and_images', 'RateComparison', 'fisher', 'compare_rates',
+           'detectable', 'seeds_needed', 'typical_spread', 'power_text', 'choose']
 
 # %% ../nbs/05c_statistics.ipynb #d13673f2
 import math
@@ -266,6 +266,28 @@ def compare(
         std = float(d.std(ddof=1)) if len(d) > 1 else math.nan
         found.append(Comparison(*pair, len(d), mean, low, high, p, corrected, m, factor, std))
     return found
+
+# %% ../nbs/05c_statistics.ipynb #0be17d12
+def seeds_and_images(
+    values, # (seeds, images) numbers, at least (2, 2): the effect of each seed on each image
+    level:float=LEVEL # How often the interval may miss the truth
+) -> tuple[float, float, float]: # Low and high end of the mean's interval, and p
+    "An interval and a test for other seeds and other images together."
+    from scipy import stats
+    x = _finite(values)
+    seeds, images, mean = x.mean(axis=1), x.mean(axis=0), x.mean()
+    s, n = x.shape
+    rest = x - seeds[:, None] - images + mean
+    of_both = (rest*rest).sum()/((s - 1)*(n - 1))/(s*n)
+    of_seeds, of_images = seeds.var(ddof=1)/s, images.var(ddof=1)/n
+    variance = max(of_seeds + of_images - of_both, of_seeds, of_images)
+    if variance == 0:
+        return float(mean), float(mean), float(mean == 0)
+    freedom = variance**2/(of_seeds**2/(s - 1) + of_images**2/(n - 1))
+    error = math.sqrt(variance)
+    half = stats.t.ppf(1 - level/2, freedom)*error
+    return float(mean - half), float(mean + half), float(2*stats.t.sf(abs(mean)/error, freedom))
+
 
 # %% ../nbs/05c_statistics.ipynb #b51c0dee
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from scipy import stats
 
 from fmnist.statistics import (LEVEL, compare, compare_rates, detectable, fisher, holm, holm_factors, is_exact, paired,
                                paired_differences, power_text, prediction_interval, seeds_needed, sign_flip,
-                               sign_flip_interval, student, summarise, typical_spread)
+                               sign_flip_interval, seeds_and_images, student, summarise, typical_spread)
 
 SHAPES = {
     "normal": lambda rng, n: rng.normal(rng.uniform(-1, 1), 0.5, n),
@@ -179,3 +179,25 @@ def test_divergence_is_compared_as_a_rate():
     assert [c.verdict for c in found] == ["more often", "no difference shown", "less often"]
     assert found[0].corrected == pytest.approx(3 * found[0].p)
     assert fisher((0, 0), (0, 0)) == 1
+
+
+@pytest.mark.parametrize(
+    "seeds, of_seeds, of_images", [(10, 0.3, 0.0), (10, 0.0, 1.0), (6, 0.1, 0.5), (3, 0.1, 1.0)]
+)
+def test_interval_for_seeds_and_images_holds_the_truth(seeds, of_seeds, of_images):
+    "Whatever differs: only seeds, only images, or both. The truth is 0, as the networks are drawn alike."
+    rng, hits, rejected = np.random.default_rng(seeds), 0, 0
+    for _ in range(400):
+        easy = rng.normal(2, 2, 300)
+        odds = easy + rng.normal(0, of_images, (2, 1, 300)) + rng.normal(0, of_seeds, (2, seeds, 1))
+        right = rng.random((2, seeds, 300)) < 1 / (1 + np.exp(-odds))
+        low, high, p = seeds_and_images(100.0 * right[0] - 100.0 * right[1])
+        hits += low <= 0 <= high
+        rejected += p <= 0.05
+        assert (p <= 0.05) == (low > 0 or high < 0)
+    assert 0.92 <= hits / 400 <= 0.995 and rejected == 400 - hits
+
+
+def test_interval_for_seeds_and_images_of_what_does_not_vary():
+    assert seeds_and_images(np.zeros((3, 5))) == (0, 0, 1)
+    assert seeds_and_images(np.ones((3, 5))) == (1, 1, 0)
