@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['BUDGETS', 'MLP_STUDIES', 'OPEN_STUDIES', 'CNN_STUDIES', 'FIRST_STUDIES', 'READING_STUDIES', 'NEAR', 'MODEL_STUDIES',
            'REPORT', 'RECIPE_STUDIES', 'RECORD_STUDIES', 'GROUPS', 'STUDIES', 'arm', 'mlp_arm', 'modern_mlp_arm',
-           'cnn_arm', 'against', 'Study', 'plan_of', 'collect', 'best_reading', 'report_trials', 'arm_rows',
-           'comparisons', 'chosen_by_validation', 'count_of', 'unlike_precisions', 'study_table', 'Findings',
-           'plot_comparisons', 'report_parser', 'fmnist_run', 'fmnist_results']
+           'cnn_arm', 'against', 'Study', 'planned_seeds', 'plan_of', 'collect', 'best_reading', 'report_trials',
+           'arm_rows', 'comparisons', 'chosen_by_validation', 'count_of', 'unlike_precisions', 'study_table',
+           'Findings', 'plot_comparisons', 'report_parser', 'fmnist_run', 'fmnist_results']
 
 # %% ../nbs/05d_studies.ipynb #8da18298
 import argparse, math
@@ -176,6 +176,14 @@ def _seeds(seeds, length):
 def _length(name, each, limits):
     "What the budget says of an arm: by its name, or by the library that computes it."
     return limits.get(name) or limits[learner_of(each["model"]).library]
+
+def planned_seeds(
+    study, # A `Study`
+    budget:str="full" # A key of `BUDGETS`
+) -> dict: # Name of each arm -> number of seeds
+    "How many seeds each arm is to have, whatever this machine could do beyond that."
+    limits = BUDGETS[budget] | study.budgets.get(budget, {})
+    return {name: _length(name, each, limits)["seeds"] for name, each in study.arms.items()}
 
 def _arm_trials(each, budget, length, seeds, where):
     "The trials of an arm, one for each seed."

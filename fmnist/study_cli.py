@@ -161,7 +161,29 @@ def _parser(prog, description, seeds):
     parser.add_argument(
         "--seeds", type=whole_number(1, 1000), help=f"how many seeds, counted from 0 (default: {seeds})"
     )
+    parser.add_argument("--arms", nargs="+", metavar="arm", help="only these arms of the studies")
     return parser
+
+
+def _only(
+    study: Study,  # Any
+    arms: list,  # Names of those that are wanted
+) -> Study:  # With the comparisons between them
+    "A study with some of its arms."
+    kept = {name: each for name, each in study.arms.items() if name in arms}
+    pairs = tuple(pair for pair in study.pairs if set(pair) <= set(kept))
+    return replace(study, arms=kept, pairs=pairs)
+
+
+def _some_arms(
+    studies: list,  # Of `Study`
+    arms: list,  # Names of arms
+) -> list:  # Of `Study`, those that have any of them
+    "Only these arms of the studies; a `ValueError` names those that there are."
+    known = {name: study.name for study in studies for name in study.arms}
+    for name in arms:
+        check(name in known, "--arms", name, f"some of {', '.join(map(repr, known))}")
+    return [_only(study, arms) for study in studies if set(arms) & set(study.arms)]
 
 
 def _asked(parser, argv):
@@ -179,6 +201,8 @@ def _asked(parser, argv):
         args.studies = list(
             {study.name: study for name in args.names for study in find_studies(name)}.values()
         )
+        if args.arms:
+            args.studies = _some_arms(args.studies, args.arms)
     except ValueError as error:
         parser.error(str(error))
     args.seeds = args.seeds if args.seed is None else [args.seed]

@@ -9,12 +9,13 @@ import pytest
 
 from fmnist import claims
 from fmnist.claims import (CLAIMS, DIRECTIONS, MEASURES, TESTS, Claim, Rules, by_network, claims_data, corrections,
-                           effect_text, finding, findings, history, judge, plot_forest, sensitivity, study_records,
+                           effect_text, finding, findings, history, judge, missing_commands, other_choices, over_all,
+                           plot_forest, sensitivity, study_records, these_images,
                            verdict_counts)
 from fmnist.statistics import LEVEL
 from fmnist.store import published_folder, read_records
 from fmnist.studies import STUDIES
-from fmnist.trials import Failure, Trial, attempt, data_name
+from fmnist.trials import Failure, Trial, attempt, data_name, pack_labels, unpack_labels
 
 TRUTH = {"0.1": 88, "0.2": 88, "0.5": 87}
 
@@ -65,9 +66,18 @@ def test_known_truths_get_their_verdicts(made_up):
     few = ["not decidable" if verdict == "no difference shown" else verdict for verdict in VERDICTS]
     assert [j.verdict for j in judge(made_up(TRUTH, 5), SOME)] == few
     assert {j.verdict for j in judge(made_up(TRUTH, 2), SOME)} == {"not decidable"}
-    assert {(j.verdict, j.missing) for j in judge({}, SOME)} == {
-        ("not decidable", "fmnist_run dropout --budget full --seeds 10")}
+    assert {j.verdict for j in judge({}, SOME)} == {"not decidable"}
     assert {effect_text(j) for j in judge({}, SOME)} == {"no results"}
+
+
+def test_missing_commands_train_only_what_is_needed(made_up):
+    "Arms that have fewer runs than were planned, one command for each study, none where nothing lacks."
+    assert missing_commands(judge({}, SOME)) == ["fmnist_run dropout --budget full --arms 0.5 0.1 0.2"]
+    assert missing_commands(judge(made_up(TRUTH, 9), SOME[:1])) == ["fmnist_run dropout --budget full --arms 0.5 0.1"]
+    assert missing_commands(judge(made_up(TRUTH), SOME)) == []
+    everything = missing_commands(judge({}))
+    assert len(everything) == len({claim.study for claim in CLAIMS}) and everything[0] == "fmnist_run dropout --budget full"
+    assert "fmnist_run activation --budget full" in everything  # 31 seeds of two arms are the registry's affair
 
 
 def test_numbers_in_whole_percents_may_be_off_by_half_a_point(made_up):
@@ -100,7 +110,10 @@ def test_divergence_is_an_outcome_of_its_own(made_up):
     accuracy, rate = judge(half, [SOME[2], claimed("diverges more often", "0.2", "0.1", measure="runs that diverge")])
     assert len(accuracy.effects) == 5 and abs(accuracy.effect) < 0.5  # no run counts as 10 %
     assert rate.diverged == (5, 0) and rate.runs == 10 and rate.verdict == "holds"
-    assert effect_text(rate).startswith("5 against 0 of 10 runs, p = 0.03")
+    assert effect_text(rate).startswith("5 of 10 against 0 of 10 runs, p = 0.03")
+    pooled = replace(rate.claim, arms=("0.2", "0.5"))
+    [j] = judge(half, [pooled])
+    assert (j.diverged, j.sides, j.verdict) == ((5, 0), (20, 10), "no difference shown")
     older = judge(half, [SOME[2]], rules=Rules(diverged=10.0))[0]
     assert math.isclose(older.effect, (10 - 88) / 2, abs_tol=1)
     few = made_up(TRUTH, 3)
@@ -124,7 +137,7 @@ def test_claims_are_well_formed():
     for claim in CLAIMS:
         arms = STUDIES[claim.study].arms
         assert set(claim.arms) | set(claim.than) <= set(arms) and claim.test in TESTS, claim.name
-        assert claim.measure in MEASURES or claim.test in ("diverges more often", "computes more"), claim.name
+        assert claim.measure in MEASURES or claim.test in ("diverges more often", *claims.COUNTS), claim.name
         assert math.isclose(sum(claim.weights.values()), claim.test == "one run", abs_tol=1e-12), claim.name
         assert claim.effect and claim.rule and claim.words and claim.where
     assert len({claim.name for claim in CLAIMS}) == len(CLAIMS)
@@ -158,7 +171,7 @@ def test_a_57th_claim_changes_what_is_counted(published, monkeypatch):
 
 def test_counts_need_no_results():
     decided = [j for j in judge({}) if j.verdict != "not decidable"]
-    assert [(j.claim.test, j.verdict) for j in decided] == [("computes more", "holds")]
+    assert [(j.claim.test, j.verdict) for j in decided] == [("computes more", "holds"), ("stores more", "contradicted")]
     assert plot_forest(judge({})) is None
 
 
@@ -194,3 +207,93 @@ def test_records_of_a_newer_version_are_left_out(published):
 def test_the_data_are_readable():
     path = claims.files("fmnist") / "claims.json"
     assert set(json.loads(path.read_text(encoding="utf-8"))) == {"claims", "untested", "corrections", "history"}
+
+
+@pytest.fixture(scope="module")
+def with_predictions(tmp_path_factory):
+    "Ten runs of two arms of the dropout study, each right on its own share of each kind of image."
+    guess = attempt(Trial("chance", {}, epochs=1, data=data_name("sample")), tmp_path_factory.mktemp("runs"))
+    labels = claims._test_labels(data_name("full"))
+
+    def make(first, second):
+        "Each is a function from a generator to what it is right on, 10,000 truth values."
+        rng, found = np.random.default_rng(0), {}
+        for name, right in (("0.5", first), ("0.1", second)):
+            for trial in STUDIES["dropout"].trials("full", range(10))[name]:
+                hits = right(rng)
+                predictions = pack_labels(np.where(hits, labels, (labels + 1) % 10))
+                scores = replace(guess.scores, accuracy=hits.mean())
+                found[trial.digest] = replace(guess, trial=trial, scores=scores, predictions=predictions)
+        return by_network(found)
+
+    return make
+
+
+def test_other_images_can_take_a_verdict_back(with_predictions):
+    "Two images that one network always gets right say little of others; five hundred of them do."
+    def right_on(images, share=0.9):
+        def draw(rng):
+            hits = np.arange(10_000) < 8500
+            hits[8500:8500 + images] = rng.random(images) < share
+            return hits
+        return draw
+
+    lower = SOME[0]  # dropout 0.5 against 0.1
+    [j] = judge(with_predictions(right_on(0), right_on(2)), [lower])
+    assert j.verdict == "holds" and these_images(j) and j.images[0] < 0 < j.images[1]
+    [j] = judge(with_predictions(right_on(0), right_on(500)), [lower])
+    assert j.verdict == "holds" and not these_images(j) and j.images[1] < 0 and j.images[2] <= LEVEL
+    alike = claimed("alike", "0.5", "0.1")
+    [j] = judge(with_predictions(right_on(4), right_on(0)), [alike])
+    assert j.verdict == "holds" and not these_images(j)
+    networks = with_predictions(right_on(0), right_on(500))
+    first = arm_of(networks, "0.5")
+    first[0] = replace(first[0], predictions=None)
+    assert judge(networks, [lower])[0].images == ()  # not of nine of ten seeds
+
+
+def test_labels_of_the_package_are_those_of_all_published_predictions():
+    "Each line's predictions and these labels give its confusion matrix."
+    labels, known = claims._test_labels(data_name("full")), 0
+    assert np.bincount(labels).tolist() == [1000] * 10 and claims._test_labels(data_name("sample")) is None
+    for record in read_records(published_folder()).values():
+        if getattr(record, "predictions", None):
+            table = np.zeros((10, 10), int)
+            np.add.at(table, (labels, unpack_labels(record.predictions)), 1)
+            assert table.tolist() == [list(row) for row in record.scores.confusion]
+            known += 1
+    assert known >= 30
+
+
+def test_a_verdict_that_turns_with_a_choice_says_so(made_up):
+    "Batches of 128 and 256 of the baseline, of which the original's number holds or not."
+    study = STUDIES["batch_size"]
+    [claim] = [claim for claim in CLAIMS if claim.name == "The baseline reaches 86.92 %"]
+    example = next(iter(arm_of(made_up(TRUTH), "0.1").values()))
+
+    def networks(**means):
+        rng, found = np.random.default_rng(0), {}
+        for name, trials in study.trials("full").items():
+            for trial in trials if name in means else ():
+                accuracy = rng.normal(means[name], 0.2) / 100
+                found[trial.digest] = replace(example, trial=trial, scores=replace(example.scores, accuracy=accuracy))
+        return by_network(found)
+
+    [j] = judge(networks(**{"64": 88.3}), [claim])
+    assert j.verdict == "exceeded" and j.turns == ()
+    found = other_choices(networks(**{"64": 88.3}), [claim])[claim.name]
+    assert found == {"the batch size": {128: "missing", 256: "missing"},
+                     "the scale of random weights": {0.05: "missing", 0.01: "missing"}}
+    [j] = judge(networks(**{"64": 88.3, "128": 88.2}), [claim])
+    assert j.turns == ()
+    [j] = judge(networks(**{"64": 88.3, "128": 87.0, "256": 86.0}), [claim])
+    assert j.verdict == "exceeded" and j.turns == ("the batch size",)
+    asked = {name for name, choices in other_choices({}).items() if "the batch size" in choices}
+    assert {"Random beats Glorot", "The baseline reaches 86.92 %", "The best MLP reaches 87.40 %"} <= asked
+    assert "Dropout 0.5 costs accuracy" not in asked
+
+
+def test_correction_over_the_page_is_stricter(published):
+    judgements = judge(published)
+    for j, p in zip(judgements, over_all(judgements), strict=True):
+        assert math.isnan(j.p) == math.isnan(p) and not p < j.p - 1e-12

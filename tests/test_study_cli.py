@@ -24,6 +24,17 @@ def test_what_one_study_has_run_another_does_not_run_again(folder, capsys):
     assert "6 trials done, 0 failed" in capsys.readouterr().out
 
 
+def test_some_arms(tmp_path, capsys):
+    "Only those are run, and shown with the comparisons between them."
+    words = ["dropout", "initialization", "--budget", "smoke", "--folder", str(tmp_path), "--arms", "0.5", "0.1", "he"]
+    fmnist_run(words)
+    counts = [len((tmp_path / f"{name}.jsonl").read_text().splitlines()) for name in ("dropout", "initialization")]
+    assert counts == [4, 2] and "6 trials done" in capsys.readouterr().out
+    fmnist_results(words)
+    said = capsys.readouterr().out
+    assert "0.5 against 0.1" in said and "he against" not in said and "  0.3  " not in said
+
+
 @pytest.mark.parametrize("words, said", [
     (["initialization"], "has no results of initialization at --budget quick"),
     (["initialization", "--budget", "smoke", "--seed", "99"], "with the seeds asked for (99)"),
@@ -47,6 +58,7 @@ def test_a_folder_that_is_not_there(tmp_path):
     (["report", "--budget", "huge"], "invalid choice: 'huge'"),
     (["report", "--seeds", "0"], "not a whole number of at least 1"),
     (["report", "--workers", "-1"], "--workers"),
+    (["dropout", "--arms", "0.6"], "--arms is '0.6', expected some of '0.01', '0.05'"),
     (["report", "--seed", "1", "--seeds", "2"], "give one of the two"),
     (["report", "--workers", "2", "--scheduler", "tcp://nowhere:1"], "are those that it has"),
 ])  # fmt: skip
