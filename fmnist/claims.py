@@ -284,15 +284,13 @@ def effect_text(
     j, claim = judgement, judgement.claim
     if claim.test in COUNTS:
         return f"{j.effect:.1f} times" if j.effect > 1 else f"{j.effect:.2f} times"
-    if not j.effects and not j.runs:
-        return "no results"
+    if not j.effects and (not j.runs or claim.measure in MEASURES):
+        return "not recorded" if j.runs else "no results"
     if claim.test == "diverges more often":
         rates = [f"{k} of {runs}" for k, runs in zip(j.diverged, j.sides, strict=True)]
         return f"{' against '.join(rates)} runs, p = {j.p:.3f}"
     if claim.test == "one run":
         return _run_text(j)
-    if not j.effects:
-        return "not recorded" # by runs of older versions
     text = f"{j.effect:+.2f} {MEASURES[claim.measure].unit}"
     if len(j.effects) > 1:
         text += f" ({j.low:+.2f} to {j.high:+.2f})"
@@ -520,6 +518,7 @@ def _with_images(judgements, arms):
                 found[i] = replace(found[i], images=images)
     return found
 
+# %% ../nbs/06_claims.ipynb #c1a1a03e
 def _family_images(family, matrices):
     "Pairs: index of a claim, and its interval and corrected p."
     known = [i for i in family if matrices[i] is not None]
@@ -553,6 +552,7 @@ def _with_choice(arm, name, value):
     is_random = arm["settings"]["initialization"] == "random"
     return arm | {"settings": arm["settings"] | ({name: value} if is_random else {})}
 
+# %% ../nbs/06_claims.ipynb #c1a1a03f
 @cache
 def _registered():
     "Digests of all networks of the registry."
@@ -581,6 +581,7 @@ def other_choices(
                 found.setdefault(claim.name, {}).setdefault(choice, {})[value] = verdict
     return found
 
+# %% ../nbs/06_claims.ipynb #c1a1a042
 def _verdicts_with(networks, claims, name, value):
     "Pairs of a claim that has such arms, and its verdict with them."
     digests = {claim: _chosen_digests(claim, name, value) for claim in claims}
@@ -592,6 +593,7 @@ def _verdicts_with(networks, claims, name, value):
     judged = _decide(asked, arms, Rules())
     return [(j.claim, j.verdict if j.runs else "missing") for j in judged]
 
+# %% ../nbs/06_claims.ipynb #c1a1a040
 def _turned(j, choices):
     "With which choices a verdict turns, among those that are decided."
     open_ones = ("missing", "not decidable")
@@ -609,6 +611,7 @@ def _decide(claims, arms, rules):
         return judgements
     return [replace(j, verdict="not decidable") if j.tentative else j for j in judgements]
 
+# %% ../nbs/06_claims.ipynb #c1a1a041
 def judge(
     networks:dict, # What `by_network` gives
     claims=None, # Of `Claim`; by default all

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['PRICES', 'Known', 'only_results', 'Table', 'table_of', 'half_width', 'is_short', 'scores_table', 'provenance_table',
            'accuracies', 'full_runs', 'inline', 'network_context', 'provenance', 'lacking', 'plot_study',
-           'plot_headline', 'study_table', 'rate_comparisons', 'study_context', 'best_table', 'table_3', 'plot_curves',
-           'figure_context', 'claims_rows', 'history_rows', 'untested_rows', 'claims_context', 'margin_reason',
-           'baselines_path', 'public_path', 'Price', 'costs', 'plot_pareto', 'costs_context', 'signals', 'plot_signals',
-           'why_context', 'write_report', 'check_output', 'fmnist_report']
+           'plot_headline', 'study_table', 'rate_comparisons', 'study_context', 'best_table', 'reading_context',
+           'table_3', 'plot_curves', 'figure_context', 'claims_rows', 'choice_rows', 'history_rows', 'untested_rows',
+           'claims_context', 'margin_reason', 'baselines_path', 'public_path', 'Price', 'costs', 'plot_pareto',
+           'costs_context', 'signals', 'plot_signals', 'why_context', 'write_report', 'check_output', 'fmnist_report']
 
 # %% ../nbs/06b_report.ipynb #d482c23a
 import base64, json, math, os, shlex, sys, tempfile
@@ -26,18 +26,21 @@ import numpy as np
 from . import __version__
 from .claims import (
     CLAIMS, VERDICTS, Rules, by_network, claims_data, corrections, cost, effect_text, facts,
-    findings, history, judge, plot_forest, png, sensitivity, study_records, verdict_counts)
+    findings, history, judge, missing_commands, other_choices, over_all, plot_forest, png,
+    sensitivity, study_records, these_images, verdict_counts)
 from .data import ImageData, fashion_mnist, fashion_mnist_sample, flatten_images, plot_samples
 from .files import atomic_write
 from .layers import Activation
 from .metrics import certainty, plot_confusion, plot_history, plot_mistakes
 from .mlp import MLP
-from .original import BASELINE_MLP, BEST_CNN, CNN_TRAINING, original_accuracy, original_report
+from .original import (
+    ADOPTED, BASELINE_MLP, BEST_CNN, CNN_TRAINING, READINGS, original_accuracy, original_report)
 from .statistics import (
     STUDENT_FROM, choose, compare_rates, detectable, prediction_interval, summarise, typical_spread)
-from .store import published_folder, read_records
+from .store import published_folder, read_records, retrained_notes
 from .studies import (
-    BUDGETS, MLP_STUDIES, STUDIES, arm_rows, comparisons, report_parser, unlike_precisions)
+    BUDGETS, FIRST_STUDIES, MLP_STUDIES, OPEN_STUDIES, READING_STUDIES, STUDIES, arm_rows,
+    best_reading, comparisons, planned_seeds, report_parser, unlike_precisions)
 from .trials import Result, is_final
 
 # %% ../nbs/06b_report.ipynb #4fcd00bc
@@ -253,17 +256,19 @@ def provenance(
 # %% ../nbs/06b_report.ipynb #c2a2a00a
 def lacking(
     study, # A `Study`
-    arms:dict, # Arm -> {seed: `Result` or `Failure`}, of full length
-    seeds:int=10 # How many each arm should have
+    arms:dict # Arm -> {seed: `Result` or `Failure`}, of full length
 ) -> dict: # Empty if nothing is missing
-    "Which results a study lacks, and the command that adds them."
+    "Which of its planned results a study lacks, and the command that trains those arms and no others."
+    plan = planned_seeds(study)
     done = {name: sum(map(is_final, records.values())) for name, records in arms.items()}
-    missing = {name: seeds - n for name, n in done.items() if n < seeds}
+    missing = {name: plan[name] - n for name, n in done.items() if n < plan[name]}
     if not missing:
         return {}
-    alike = set(missing) == set(arms) and len(set(missing.values())) == 1
-    return dict(seeds=seeds, arms=missing, everywhere=max(missing.values()) if alike else 0,
-                command=f"fmnist_run {study.name} --budget full --seeds {seeds}")
+    some = [] if set(missing) == set(arms) else ["--arms", *missing]
+    alike = not some and len(set(missing.values())) == 1
+    return dict(seeds=_range(plan[name] for name in missing), arms=missing,
+                everywhere=max(missing.values()) if alike else 0,
+                command=shlex.join(["fmnist_run", study.name, "--budget", "full", *some]))
 
 # %% ../nbs/06b_report.ipynb #c2a2a00b
 def _arm_label(name, records):
@@ -453,6 +458,40 @@ def best_table(
     header = ["", *(f"{name}, {whose}" for name in tables for whose in ("original", "ours"))]
     return dict(budget=budget, table=table_of(header, rows))
 
+# %% ../nbs/06b_report.ipynb #c2a2a055
+def _reading_row(name, results):
+    "A reading of the best CNN, and what it achieves."
+    network, records = READINGS[name], list(results.values())
+    window = network.get("pool", (2, 2, 0))
+    pools = f"{window[0]} × {window[0]} after {', '.join(map(str, network['pool_after']))}"
+    row = [name, pools, f"{network['dropout']:g}", len(records)]
+    if not records:
+        return [*row, "missing", "missing", "", ""]
+    test = [100*r.scores.accuracy for r in records]
+    low, high = prediction_interval(test)
+    one_more = f"{low:.2f} to {high:.2f}" if len(test) >= STUDENT_FROM else ""
+    valid, train = ([100*value for value in values] for values in zip(
+        *((r.valid_accuracy, r.history.epochs[-1].train_accuracy) for r in records), strict=True))
+    texts = [summarise(values).mean_text for values in (valid, test, train)]
+    return [*row, *texts[:2], one_more, texts[2]]
+
+# %% ../nbs/06b_report.ipynb #c2a2a057
+def reading_context(
+    known:Known # What there is
+) -> dict: # What the template shows of it
+    "The readings of the best CNN, and which of them the rule adopts."
+    study = STUDIES["reading"]
+    arms = study_records(study, known.full)
+    results, printed = only_results(arms), original_report()
+    curves = printed["curves"]["pooling"]["max"]
+    rows = [_reading_row(name, results[name]) for name in READINGS]
+    rows.append(["the original", "–", "–", 1, curves["validation"], printed["CNN"]["accuracy"], "–",
+                 curves["training"]])
+    header = ["Reading", "Pooling", "Dropout", "n", "Validation (%)", "Test (%)", "One more run",
+              "Training (%)"]
+    return dict(table=table_of(header, rows), chosen=best_reading(results), adopted=ADOPTED,
+                missing=lacking(study, arms))
+
 # %% ../nbs/06b_report.ipynb #c2a2a010
 def _table_3_rows(entry, known):
     "A row of the original's Table 3, and ours below it."
@@ -542,15 +581,24 @@ def _marks(j):
         notes.append(f"validation images have it the other way ({j.validation:+.2f})")
     return ", ".join(notes)
 
+def _verdict_text(j):
+    "The verdict, and in brackets what limits it."
+    limits = ["tentative"]*j.tentative
+    limits += ["these test images only"]*these_images(j)
+    limits += [f"depends on {choice}" for choice in j.turns]
+    return f"{j.verdict} ({'; '.join(limits)})" if limits else j.verdict
+
 # %% ../nbs/06b_report.ipynb #26b9ffe3
-def _claim_row(judgement, over_all):
+def _claim_row(judgement, over_page):
     "A claim as the page shows it."
     j, claim = judgement, judgement.claim
-    mark = " (tentative)" if j.tentative else ""
     effect = effect_text(j)
     if ", p = " in effect:
-        effect += f" ({over_all.p:.3f})"
-    return [f"{claim.name}: {j.verdict}{mark}", f"{claim.words} ({claim.where})",
+        effect += f" ({over_page:.3f})"
+    if j.images:
+        low, high, p = j.images
+        effect += f"; with other images {low:+.2f} to {high:+.2f}, p = {p:.3f}"
+    return [f"{claim.name}: {_verdict_text(j)}", f"{claim.words} ({claim.where})",
             f"{claim.effect}: {claim.rule}", effect, _marks(j)]
 
 # %% ../nbs/06b_report.ipynb #c2a2a013
@@ -558,8 +606,21 @@ def claims_rows(
     networks:dict # What `by_network` gives
 ) -> list: # A row for each claim
     "Verdict, words, test, effect and seeds of every claim."
-    within, over_all = judge(networks), judge(networks, rules=Rules(family="model"))
-    return [_claim_row(*pair) for pair in zip(within, over_all, strict=True)]
+    judgements = judge(networks)
+    return [_claim_row(*pair) for pair in zip(judgements, over_all(judgements), strict=True)]
+
+# %% ../nbs/06b_report.ipynb #c2a2a051
+def choice_rows(
+    networks:dict # What `by_network` gives
+) -> list: # Claim, verdict, and the verdict with batches of 128 and 256, weights of 0.05 and 0.01
+    "Verdicts with choices that the original leaves open."
+    today = {j.claim.name: j.verdict for j in judge(networks)}
+    rows = []
+    for name, choices in other_choices(networks).items():
+        cells = [verdict for verdicts in choices.values() for verdict in verdicts.values()]
+        blank = [] if "the scale of random weights" in choices else ["–", "–"]
+        rows.append([name, today[name], *cells, *blank])
+    return rows
 
 # %% ../nbs/06b_report.ipynb #fada93cb
 def history_rows(
@@ -592,7 +653,8 @@ def claims_context(
         results=_count_trainings(networks), margin=Rules.margin, rows=claims_rows(networks),
         figure=inline(plot_forest(judgements)), history=history_rows(networks),
         sensitivity=[(name, *verdicts) for name, verdicts in sensitivity(networks)],
-        untested=untested_rows(networks), reason=margin_reason(networks))
+        choices=choice_rows(networks), untested=untested_rows(networks),
+        reason=margin_reason(networks), retrained=_retrained(), threads=_threads(networks))
 
 # %% ../nbs/06b_report.ipynb #b893947e
 def margin_reason(
@@ -606,18 +668,42 @@ def margin_reason(
         return {}
     return dict(share=2*stats.norm.sf(Rules.margin/(sd*math.sqrt(2))), shown=detectable(spread, 10))
 
+# %% ../nbs/06b_report.ipynb #c2a2a053
+def _threads(networks):
+    "Number of threads -> how many of the results behind the claims were computed on them."
+    studies = {claim.study for claim in CLAIMS}
+    arms = [arm for name in studies for arm in study_records(STUDIES[name], networks).values()]
+    found = {id(r): r for records in arms for r in records.values() if isinstance(r, Result)}
+    threads = [r.machine["threads"] for r in found.values()]
+    return {number: threads.count(number) for number in sorted(set(threads))}
+
+def _retrained():
+    "Date -> sums of what was noted when published lines were replaced, and the commits."
+    found = {}
+    for note in retrained_notes():
+        day = found.setdefault(note["date"], dict.fromkeys(_SUMMED, 0) | dict(largest=0, commits=[]))
+        for name in _SUMMED:
+            day[name] += note[name]
+        day["largest"] = max(day["largest"], note["largest"])
+        day["commits"] = sorted({*day["commits"], *note["commits"]})
+    return found
+
+_SUMMED = ("replaced", "alike", "accuracy", "outcome")
+
 # %% ../nbs/06b_report.ipynb #c2a2a02c
 def _counts(judgements):
-    "Every number of claims on the page."
+    "Every number of claims on the page, each counted in findings."
     found = findings(judgements)
     undecided = [j for j in found if j.verdict == "not decidable"]
-    lacks_seeds = sum(bool(j.missing) for j in undecided)
+    by_images = [j for j in found if j.images and j.verdict in ("holds", "contradicted")]
     return dict(
         findings=len(found), sentence=verdict_counts(found),
         counts={verdict: sum(j.verdict == verdict for j in found) for verdict in VERDICTS},
-        tentative=sum(j.tentative for j in found), lacking=lacks_seeds,
-        open=len(undecided) - lacks_seeds, lacking_rows=sum(bool(j.missing) for j in judgements),
-        commands=sorted({j.missing for j in judgements if j.missing}))
+        tentative=sum(j.tentative for j in found), lacking=sum(bool(j.lacking) for j in found),
+        unrun=sum(not j.runs and bool(j.lacking) for j in found),
+        open=sum(not j.lacking for j in undecided), commands=missing_commands(judgements),
+        by_images=len(by_images), these_images=sum(map(these_images, by_images)),
+        turning=sum(bool(j.turns) for j in found))
 
 # %% ../nbs/06b_report.ipynb #99eb4711
 def _count_trainings(networks):
@@ -796,8 +882,19 @@ def costs_context(
     header = ["", "Test accuracy (%)", "n", "Numbers stored", "Multiply-adds", "Core-seconds"]
     return dict(figure=inline(plot_pareto(rows)), names=[row.name for row in rows], missing=missing,
                 table=table_of(header, list(map(_price_row, rows))), precisions=precisions,
+                learned=_images_learned(),
                 about=json.loads(baselines_path().read_text())["about"],
                 public=json.loads(public_path().read_text(encoding="utf-8"))["results"])
+
+# %% ../nbs/06b_report.ipynb #c2a2a056
+def _images_learned():
+    "Number of training images -> the networks of the figure that learn from so many."
+    found:dict = {}
+    for name, (study, arm) in _priced_arms().items():
+        share = study.arms[arm].get("valid_fraction")
+        images = round(60_000*(1 - (0.2 if share is None else share)))
+        found.setdefault(images, []).append(name)
+    return found
 
 # %% ../nbs/06b_report.ipynb #c2a2a033
 def _price_row(row):
@@ -941,10 +1038,13 @@ def _studies_context(known):
     "What the template shows of the studies."
     figures = [figure_context(name, known) for name in original_report()["figures"]]
     names = {"best_mlp", *(name for figure in figures for name in figure["studies"])}
-    studies = {name: study_context(STUDIES[name], known) for name in sorted(names)}
+    groups = {"open": [*OPEN_STUDIES, *READING_STUDIES[1:]], "first": FIRST_STUDIES}
+    shown = {key: [study.name for study in studies] for key, studies in groups.items()}
+    names = sorted({*names, *shown["open"], *shown["first"]})
+    studies = {name: study_context(STUDIES[name], known) for name in names}
     return dict(figures=figures, studies=studies, best=best_table(known), table_3=table_3(known),
                 claims=claims_context(known), corrections=corrections(known.full),
-                costs=costs_context(known))
+                costs=costs_context(known), reading=reading_context(known), shown=shown)
 
 # %% ../nbs/06b_report.ipynb #feb7f753
 def write_report(

@@ -177,6 +177,7 @@ def _length(name, each, limits):
     "What the budget says of an arm: by its name, or by the library that computes it."
     return limits.get(name) or limits[learner_of(each["model"]).library]
 
+# %% ../nbs/05d_studies.ipynb #23455e8c
 def planned_seeds(
     study, # A `Study`
     budget:str="full" # A key of `BUDGETS`

@@ -76,7 +76,8 @@ def test_missing_commands_train_only_what_is_needed(made_up):
     assert missing_commands(judge(made_up(TRUTH, 9), SOME[:1])) == ["fmnist_run dropout --budget full --arms 0.5 0.1"]
     assert missing_commands(judge(made_up(TRUTH), SOME)) == []
     everything = missing_commands(judge({}))
-    assert len(everything) == len({claim.study for claim in CLAIMS}) and everything[0] == "fmnist_run dropout --budget full"
+    assert len(everything) == len({claim.study for claim in CLAIMS})
+    assert everything[0] == "fmnist_run dropout --budget full"
     assert "fmnist_run activation --budget full" in everything  # 31 seeds of two arms are the registry's affair
 
 
