@@ -46,7 +46,7 @@ docs: .venv/ready ## render the site into _docs/, and README.md
 	@$(bin)/python .ci/docs.py
 
 gpu: .venv/ready ## use a GPU that is lent for nine minutes: results go to gpu/
-	@$(bin)/python .ci/gpu.py gpu
+	@PYTHON=$(bin)/python .ci/gpu gpu
 
 lab: .venv/ready ## open the notebooks in JupyterLab
 	cd nbs && ../$(bin)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root)

@@ -41,7 +41,9 @@ setup(
     ],
     python_requires=f">={c['min_python']}",
     packages=find_packages(include=["fmnist", "fmnist.*"]),
-    package_data={"fmnist": ["sample/*", "results/*.jsonl", "results/*.json", "*.json", "*.jsonl", "templates/*", "weights/*", "py.typed"]},
+    package_data={
+        "fmnist": ["sample/*", "results/*.json*", "*.json*", "templates/*", "weights/*", "py.typed"]
+    },
     install_requires=c["requirements"].split(),
     extras_require={extra: c[f"{extra}_requirements"].split() for extra in ("dev", "bench", "dask", "onnx")},
     entry_points={

@@ -19,27 +19,113 @@ import sys
 import tempfile
 from pathlib import Path
 
+import nbformat
 import yaml
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
+from notebooks import badges, launch_links
 from package import NAME, ROOT, settings
-from pages import FILES, NOTEBOOKS, addresses, badges, launch_links, markdown, public_names, read
-from pages import read_glossary, read_modules, with_names, with_words
 
+NOTEBOOKS = ROOT / settings["nbs_path"]
+FILES = f"{settings['git_url']}/blob/{settings['branch']}"
 PICTURES = f"{settings['nbs_path']}/index_files"  # README.md's, in a folder that GitHub shows
 SITE = f"{settings['doc_host']}{settings['doc_baseurl']}".rstrip("/")
 PAGE_LIMIT = 1_500_000  # bytes
+UNSEEN = r"^#\|\s*(hide|default_exp|export)\b"
 FOR_NBDEV = r"^#\|\s*(?:exports|slow|data|cuda|eval:.*)\s*\n?"
 BETTER_TEX = {  # for latex2mathml
     r"(begin|end)\{(?:align|aligned|split)\}": r"\1{align*}",  # the one form that it knows well
     r"'": r"{\\prime}",  # a prime is raised by itself
     r"(\\(?:ln|log|exp|tanh))(?= *[\w\\{])(?! *\\left)": r"\1\\,",  # a name is not its argument
 }
-OPTION = r"^#\| *([\w-]+): *(.*)$"
+API = """---
+title: API
+description: Every public function and class, module by module.
+---
+
+A name leads to where it is explained and tested, *source* to its line in the package."""
+
+
+# --- a notebook as the reader of a page sees it ---
+
+
+def page_name(notebook):
+    "A page's address outlives its notebook's number: 01_data.ipynb becomes data.ipynb."
+    return re.sub(r"^\d+[a-z]?_", "", notebook)
 
 
 def unnumbered(text):
-    "A page's address outlives its notebook's number: links to 01_data.ipynb lead to data.ipynb."
+    "Links between notebooks, made links between pages."
     return re.sub(r"(\]\(|href: )\d+[a-z]?_(?=\w+\.ipynb)", r"\1", text)
+
+
+def is_unseen(cell):
+    "Is it code that the readers of a page do not see?"
+    return cell.cell_type == "code" and re.search(UNSEEN, cell.source, flags=re.M)
+
+
+def read(path):
+    "A notebook's title, its one sentence, and the cells that a reader sees."
+    title, *rest = nbformat.read(path, as_version=4).cells
+    head = re.match(r"# (.*?)\s*(?:> (.*?))?\s*$", title.source, flags=re.S)
+    cells = [cell for cell in rest if cell.id != "badges" and not is_unseen(cell)]
+    whole = CoalesceStreamsPreprocessor().preprocess_cell  # what was flushed is stored in pieces
+    return head[1], head[2] or "", [whole(cell, {}, 0)[0] for cell in cells]
+
+
+def outside_code(change, text):
+    "Apply `change` to all of a Markdown text but its blocks of code, equations and headings."
+    parts = re.split(r"(^```.*?^```$|\$\$.*?\$\$|^#.*?$)", text, flags=re.M | re.S)
+    return "".join(part if number % 2 else change(part) for number, part in enumerate(parts))
+
+
+def public_symbols():
+    "The package's names as smalldocs finds them, each with the page of its notebook, if it has one."
+    from smalldocs.api import inventory
+
+    sys.path.insert(0, str(ROOT))
+    found, pages = inventory([NAME]), {}
+    for module in {symbol.module for symbol in found}:
+        text = (ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+        notebook = re.search(r"File to edit: \S*?([^/]+\.ipynb)", text)
+        pages[module] = notebook and notebook[1]
+    return sorted(
+        [(symbol, pages[symbol.module]) for symbol in found], key=lambda pair: pair[1] or "~"
+    )
+
+
+def addresses(symbols):
+    "Where each name is explained, {name: page#anchor}; not of a method's alone."
+    found, methods = {}, set()
+    for symbol, page in symbols:
+        owner, _, method = symbol.name.partition(".")
+        methods.add(method)
+        if page and symbol.name:
+            found[symbol.name] = f"/{page_name(page)}#{owner.lower()}"
+    return {name: address for name, address in found.items() if name not in methods}
+
+
+def read_glossary():
+    "The words that the glossary explains, {word: sentence}; its lines are `- **word**: sentence`."
+    found = {}
+    for path in NOTEBOOKS.glob("*glossary.ipynb"):
+        for cell in read(path)[2]:
+            found |= re.findall(r"^- \*\*(.+?)\*\*: (.*)$", cell.source, flags=re.M)
+    marks = r"[*`$\[\]]|\]\([^)]*\)"
+    return {word: re.sub(marks, "", sentence) for word, sentence in found.items()}
+
+
+def with_words(words, text):
+    "Explain each of these words where it first occurs, and take it from them: once is enough."
+
+    def explain(match):
+        if sentence := words.pop(match[1], None):
+            return f'[{match[0]}](glossary.ipynb "{html.escape(sentence)}"){{.term}}'
+        return match[0]
+
+    skip = r"\[[^\]]*\]\([^)]*\)|`[^`]*`|\$[^$]*\$|<[^>]*>"
+    pattern = rf"{skip}|(?<![\w-])({'|'.join(map(re.escape, words)) or '(?!)'})(?![\w-])"
+    return outside_code(lambda part: re.sub(pattern, explain, part), text)
 
 
 # --- README.md ---
@@ -57,7 +143,7 @@ def for_github(text):
 
 def output_for_github(output, options, pictures):
     "One output of a cell as Markdown; a picture goes into `pictures`, {path: content}."
-    data = {kind: "".join(content) for kind, content in output.get("data", {}).items()}
+    data = output.get("data", {})
     if "image/png" in data:
         path = f"{PICTURES}/picture-{len(pictures) + 1}.png"
         pictures[path] = base64.b64decode(data["image/png"])
@@ -68,7 +154,7 @@ def output_for_github(output, options, pictures):
         return for_github(data["text/markdown"])
     if "text/html" in data:
         return re.sub(r"<style.*?</style>\s*", "", data["text/html"], flags=re.S).strip()
-    text = (output["text"] or data.get("text/plain", "")).rstrip()
+    text = (output.get("text") or data.get("text/plain", "")).rstrip()
     return f"```text\n{text}\n```" if text else ""
 
 
@@ -78,17 +164,16 @@ def build_readme():
     note = f"<!-- Made from {settings['nbs_path']}/{settings['readme_nb']} by .ci/docs.py. -->"
     links = f"{badges(settings, settings['readme_nb'])} [Documentation]({SITE})"
     parts, pictures = [note, f"# {title}", f"> {sentence}", links], {}
-    names = addresses(read_modules())
     for cell in cells:
-        if cell["cell_type"] == "markdown":
-            parts.append(for_github(with_names(names, cell["source"])))
+        if cell.cell_type == "markdown":
+            parts.append(for_github(cell.source))
             continue
-        found = re.findall(OPTION, cell["source"], flags=re.M)
+        found = re.findall(r"^#\| *([\w-]+): *(.*)$", cell.source, flags=re.M)
         options = {key: yaml.safe_load(value) for key, value in found}
-        code = re.sub(r"^#\|.*\n?", "", cell["source"], flags=re.M).strip()
+        code = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.M).strip()
         if options.get("echo", True):
             parts.append(f"```python\n{code}\n```")
-        parts += [output_for_github(output, options, pictures) for output in cell["outputs"]]
+        parts += [output_for_github(output, options, pictures) for output in cell.outputs]
     text = "\n\n".join(part for part in parts if part)
     return {"README.md": f"{text}\n".encode(), **pictures}
 
@@ -96,115 +181,95 @@ def build_readme():
 # --- the site ---
 
 
-def link_row(*links):
-    "Links to open a page elsewhere, each (text, address), as a row below its title."
-    items = "".join(f'<a href="{address}">{text}</a>' for text, address in links)
-    return markdown(f'<nav class="elsewhere" aria-label="This page elsewhere">{items}</nav>\n')
-
-
-def source_link(module, node):
+def source_link(symbol):
     "Where the package defines a name."
-    address = f"{FILES}/{NAME}/{module}.py#L{node.lineno}"
-    return f"[source]({address}){{.source-link}}"
+    path = symbol.module.replace(".", "/")
+    return f"[source]({FILES}/{path}.py#L{symbol.line}){{.source-link}}"
 
 
-def with_heading(cell, defined):
+def with_heading(cell, symbols):
     "A cell of the package: its names as headings above it, and an edge that says what it is."
-    body = ast.parse(cell["source"]).body
-    for name, node in public_names(body).items():
-        if node in body and name in defined:  # not a method within its class
-            heading = f"### {name} {{#{name}}}\n\n{source_link(*defined[name])}"
-            yield markdown(heading)
-    yield from (markdown("::::: {.exported}"), cell, markdown(":::::"))
+    names = [getattr(node, "name", None) for node in ast.parse(cell.source).body]
+    for symbol, _ in symbols:
+        if symbol.name in names:
+            heading = f"### {symbol.name} {{#{symbol.name.lower()}}}\n\n{source_link(symbol)}"
+            yield nbformat.v4.new_markdown_cell(heading)
+    yield nbformat.v4.new_markdown_cell("::::: {.exported}")
+    yield from (cell, nbformat.v4.new_markdown_cell(":::::"))
 
 
-def ready(path, modules, names, words):
+def ready(path, symbols, words):
     "A notebook ready for smalldocs."
     title, sentence, cells = read(path)
-    defined = {
-        name: (module, node)
-        for module, _, public, notebook in modules
-        for name, node in public.items()
-        if notebook == path.name
-    }
-    source = ("Notebook on GitHub", f"{FILES}/{settings['nbs_path']}/{path.name}")
-    elsewhere = [(text, address) for text, address, _ in launch_links(settings, path.name)]
-    front = yaml.dump({"title": title, "description": sentence})
-    made = [markdown(f"---\n{front}---\n"), link_row(source, *elsewhere)]
+    here = [(symbol, page) for symbol, page in symbols if page == path.name]
+    links = [("Notebook on GitHub", f"{FILES}/{settings['nbs_path']}/{path.name}", "")]
+    links += launch_links(settings, path.name)
+    row = "".join(f'<a href="{address}">{text}</a>' for text, address, _ in links)
+    row = f'<nav class="elsewhere" aria-label="This page elsewhere">{row}</nav>\n'
+    front = f"---\n{yaml.dump({'title': title, 'description': sentence})}---\n"
+    made = [nbformat.v4.new_markdown_cell(text) for text in (front, row)]
     words = {} if path.name.endswith("glossary.ipynb") else dict(words)
     for cell in cells:
-        text = cell["source"]
-        if cell["cell_type"] == "markdown":
-            text = with_words(words, with_names(names, text)).replace("](../", f"]({FILES}/")
-            made.append(markdown(text))
+        exported = re.search(r"^#\|\s*exports\b", cell.source, flags=re.M)
+        if cell.cell_type == "markdown":
+            cell.source = with_words(words, cell.source).replace("](../", f"]({FILES}/")
         else:
-            exported = re.search(r"^#\|\s*exports\b", text, flags=re.M)
-            cell["source"] = re.sub(FOR_NBDEV, "", text, flags=re.M)
-            made += with_heading(cell, defined) if exported else [cell]
-    return unnumbered(json.dumps({"cells": made, "metadata": {}, "nbformat": 4}))
+            cell.source = re.sub(FOR_NBDEV, "", cell.source, flags=re.M)
+        made += with_heading(cell, here) if exported else [cell]
+    return unnumbered(nbformat.writes(nbformat.v4.new_notebook(cells=made)))
 
 
-def api_page(modules, names):
+def api_page(symbols):
     "A page of all public names: what each is for, where it is explained, its source."
-    package = f"{settings['git_url']}/tree/{settings['branch']}/{NAME}"
-    parts = [
-        "---\ntitle: API\ndescription: Every public function and class, module by module.\n---"
-    ]
-    parts += [link_row(("Package on GitHub", package))["source"]]
-    parts += [
-        "A name leads to where it is explained and tested, *source* to its line in the package."
-    ]
-    for module, about, public, notebook in sorted(modules, key=lambda each: each[3] or "~"):
-        page = f" [The notebook]({notebook})" if notebook else ""
-        rows = [f"## {NAME}.{module}\n\n{about}{page}\n"]
-        rows += ["| name | what it is |", "|:--|:--|"]
-        for name, node in public.items():
-            owner = name.rpartition(".")[0]
-            shown = f"[`{name}`]({notebook}#{owner or name})" if notebook else f"`{name}`"
-            what = (ast.get_docstring(node) or "").partition("\n")[0].replace("|", "\\|")
-            rows.append(f"| {shown} | {what} {source_link(module, node)} |")
-        parts.append("\n".join(rows))
-    return unnumbered("\n\n".join(parts)) + "\n"
+    parts = [API]
+    for symbol, notebook in symbols:
+        if symbol.kind == "module":
+            page = f" [The notebook]({notebook})" if notebook else ""
+            parts.append(f"\n## {symbol.module}\n\n{symbol.summary}{page}\n")
+            parts.append("| name | what it is |\n|:--|:--|")
+            continue
+        anchor = symbol.name.partition(".")[0].lower()
+        name = f"[`{symbol.name}`]({notebook}#{anchor})" if notebook else f"`{symbol.name}`"
+        summary = symbol.summary.replace("|", "\\|")
+        parts.append(f"| {name} | {summary} {source_link(symbol)} |")
+    return unnumbered("\n".join(parts)) + "\n"
 
 
-def set_equations(renderer):
-    "Let smalldocs write MathML, which needs no script, where it writes TeX for one that it fetches."
+def equation(kind):
+    "How to write MathML, which needs no script, where smalldocs has TeX for one that it fetches."
     from latex2mathml.converter import convert
 
-    def mathml(tex, display, name):
+    def rule(self, tokens, at, options, env):
+        tex = tokens[at].content.strip()
         for written, better in BETTER_TEX.items():
-            tex = re.sub(written, better, tex.strip())
-        made = convert(tex, display=display)
+            tex = re.sub(written, better, tex)
+        made = convert(tex, display={"inline": "inline", "display": "block"}[kind])
         if unknown := re.findall(r">(\\[A-Za-z]+|&)<", made):
             sys.exit(f"latex2mathml does not know {', '.join(unknown)}, write it otherwise: {tex}")
-        return f'<span class="math {name}">{made}</span>'
+        return f'<span class="math {kind}">{made}</span>'
 
-    def inline(self, tokens, at, options, env):
-        return mathml(tokens[at].content, "inline", "inline")
-
-    def block(self, tokens, at, options, env):
-        return mathml(tokens[at].content, "block", "display")
-
-    renderer.math_inline, renderer.math_display, renderer.math_block = inline, block, block
+    return rule
 
 
 def prepare(folder):
     "All that smalldocs reads, in `folder`."
-    modules, words = list(read_modules()), read_glossary()
-    names = addresses(modules)
+    symbols, words = public_symbols(), read_glossary()
+    index = json.dumps(addresses(symbols))
+    (folder / "_symbols.json").write_text(index, encoding="utf-8")
     for path in NOTEBOOKS.iterdir():
         if path.suffix == ".ipynb":
-            name = re.sub(r"^\d+[a-z]?_", "", path.name)
-            (folder / name).write_text(ready(path, modules, names, words), encoding="utf-8")
+            text = ready(path, symbols, words)
+            (folder / page_name(path.name)).write_text(text, encoding="utf-8")
         elif path.suffix == ".yml":
             text = path.read_text(encoding="utf-8")
             (folder / path.name).write_text(unnumbered(text), encoding="utf-8")
         elif path.is_file():
             shutil.copy(path, folder)
-    (folder / "api.qmd").write_text(api_page(modules, names), encoding="utf-8")
+    (folder / "api.qmd").write_text(api_page(symbols), encoding="utf-8")
     website = {"title": settings["lib_name"], "site-url": SITE, "repo-url": settings["git_url"]}
     website |= {"description": settings["description"], "repo-branch": settings["branch"]}
     about = {"project": {"output-dir": "_docs"}, "website": website}
+    about["smalldocs"] = {"linkify": True}
     (folder / "nbdev.yml").write_text(yaml.dump(about), encoding="utf-8")
 
 
@@ -223,11 +288,10 @@ def faults(site, readme):
         path, _, anchor = link.replace(f"{SITE}/", "").removeprefix("./").partition("#")
         if page == "README.md" and path not in pages and not re.match(r"[a-z]+:|$", path):
             path = f"{FILES}/{path}"
-        if path.startswith(FILES):
-            file = path.removeprefix(f"{FILES}/")
+        file = path.removeprefix(f"{FILES}/")
+        found = anchor in anchors.get(path or page, [anchor])
+        if file != path:
             found = file.startswith(PICTURES) or (ROOT / file).exists()
-        else:
-            found = anchor in anchors.get(path or page, [anchor])
         if not found:
             yield f"{page}: broken link {link}"
 
@@ -238,7 +302,8 @@ def build_site(target, readme):
         from smalldocs import markdown as renderer, site
     except ModuleNotFoundError:
         sys.exit("The site needs Python 3.11 or newer: make clean && make docs PYTHON=python3.12")
-    set_equations(renderer)
+    renderer.math_inline = equation("inline")
+    renderer.math_display = renderer.math_block = equation("display")
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder))
         built = site.build(Path(folder).resolve(), quiet=True)

@@ -64,15 +64,11 @@ def follow(section):
     shell([f"{GIT} add -A", f"{GIT} commit -q --no-verify --allow-empty -m 'As it is'"])
 
 
-def main(*words):
-    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+if __name__ == "__main__":
+    words, page = sys.argv[1:], (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     sections = [part for part in re.split(r"^(?=##)", page, flags=re.M) if BLOCK.search(part)]
     for section in sections:
         heading = section.partition("\n")[0]
         if not words or any(word in heading for word in words):
             print(f"=== {heading}", flush=True)
             follow(section)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

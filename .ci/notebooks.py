@@ -6,16 +6,13 @@
 USER is the name at Kaggle, by default the `user` of settings.ini.
 """
 
-import argparse
 import json
 import re
 import sys
 from pathlib import Path
 
 from package import ROOT, settings
-from pages import badges
 
-IDS = ("badges", "setup")
 # A folder of the package's name, as `git clone` makes it, has a spec, too, but no origin. %pip, not
 # a subprocess: it installs where the kernel runs. Without -U, what is there is not changed if it
 # will do. On Kaggle the internet may be off; then what the image lacks is looked for beside our
@@ -37,34 +34,36 @@ KAGGLE = {
     "enable_gpu": True,
     "enable_internet": True,  # the setup cell installs the package
     "dataset_sources": ["zalando-research/fashionmnist"],
-    "competition_sources": [],
-    "kernel_sources": [],
-    "model_sources": [],
 }
 
 
-def generated(config, name):
-    "The two cells of the notebook `name`."
-    setup = SETUP.format(name=config["lib_name"], url=config["git_url"])
-    badge = {"cell_type": "markdown", "id": IDS[0], "metadata": {}}
-    code = {
-        "cell_type": "code",
-        "execution_count": None,
-        "id": IDS[1],
-        "metadata": {},
-        "outputs": [],
-    }
-    return [
-        {**badge, "source": badges(config, name).splitlines(True)},
-        {**code, "source": setup.splitlines(True)},
-    ]
+def launch_links(config, notebook):
+    "Where Colab and Kaggle open a notebook of the project, as (text, address, picture)."
+    owner = f"{config['user']}/{config['repo']}/blob/{config['branch']}"
+    file, colab = f"{owner}/{config['nbs_path']}/{notebook}", "https://colab.research.google.com"
+    yield "Open in Colab", f"{colab}/github/{file}", f"{colab}/assets/colab-badge.svg"
+    kaggle = "https://kaggle.com"
+    address = f"{kaggle}/kernels/welcome?src=https://github.com/{file}"
+    yield "Open in Kaggle", address, f"{kaggle}/static/images/open-in-kaggle.svg"
+
+
+def badges(config, notebook):
+    "The same links as Markdown."
+    links = launch_links(config, notebook)
+    return " ".join(f"[![{text}]({picture})]({address})" for text, address, picture in links)
 
 
 def complete(path, config):
     "The text of a notebook with its two cells, which follow the title."
     notebook = json.loads(path.read_text(encoding="utf-8"))
-    title, *rest = [cell for cell in notebook["cells"] if cell.get("id") not in IDS]
-    notebook["cells"] = [title, *generated(config, path.name), *rest]
+    title, *rest = [cell for cell in notebook["cells"] if cell.get("id") not in ("badges", "setup")]
+    badge = {"cell_type": "markdown", "id": "badges", "metadata": {}}
+    badge["source"] = badges(config, path.name).splitlines(True)
+    code = {"cell_type": "code", "execution_count": None, "id": "setup", "metadata": {}}
+    code["outputs"] = []
+    setup = SETUP.format(name=config["lib_name"], url=config["git_url"])
+    code["source"] = setup.splitlines(True)
+    notebook["cells"] = [title, badge, code, *rest]
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -83,34 +82,23 @@ def write_all(config):
         print(path.relative_to(ROOT).as_posix())
 
 
-def for_kaggle(config, notebook, folder, user):
+def for_kaggle(config, notebook, folder, user=settings["user"]):
     "Write a notebook and what `kaggle kernels push` must know of it."
     path, folder = Path(notebook), Path(folder)
-    if not path.is_file():
-        sys.exit(f"there is no notebook {path}")
     # 5 to 50 characters; Kaggle derives the slug of the id from it
     title = f"{config['lib_name']} {path.stem.replace('_', ' ')}"
     slug = re.sub("[^a-z0-9]+", "-", title.lower())
     about = {"id": f"{user}/{slug}", "title": title, "code_file": path.name, **KAGGLE}
+    text = complete(path, config)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / path.name).write_text(complete(path, config), encoding="utf-8")
-    text = json.dumps(about, indent=2) + "\n"
-    (folder / "kernel-metadata.json").write_text(text, encoding="utf-8")
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    about = "write a notebook and kernel-metadata.json into a folder"
-    kaggle = parser.add_subparsers(dest="command").add_parser("kaggle", help=about)
-    kaggle.add_argument("notebook")
-    kaggle.add_argument("folder")
-    kaggle.add_argument("user", nargs="?", default=settings["user"], help="the name at Kaggle")
-    options = parser.parse_args()
-    if options.command == "kaggle":
-        for_kaggle(settings, options.notebook, options.folder, options.user)
-    else:
-        write_all(settings)
+    (folder / path.name).write_text(text, encoding="utf-8")
+    (folder / "kernel-metadata.json").write_text(json.dumps(about, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["kaggle"] and len(sys.argv) in (4, 5):
+        for_kaggle(settings, *sys.argv[2:])
+    elif sys.argv[1:]:
+        sys.exit(__doc__)
+    else:
+        write_all(settings)

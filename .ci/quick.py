@@ -17,11 +17,9 @@ SLOW = ("test_resume", "test_site", "test_solutions", "test_sweeps")
 
 def changed():
     "The files that are not as in the last commit that this branch shares with origin/main."
-    found = subprocess.run(
-        ["git", "merge-base", "HEAD", "origin/main"], cwd=ROOT, capture_output=True, text=True
-    )
-    base = found.stdout.strip() or "HEAD"
-    files = run("git", "diff", "--name-only", base, cwd=ROOT)
+    command = ["git", "merge-base", "HEAD", "origin/main"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    files = run("git", "diff", "--name-only", found.stdout.strip() or "HEAD", cwd=ROOT)
     files += run("git", "ls-files", "--others", "--exclude-standard", cwd=ROOT)
     return [path for path in sorted(set(files.splitlines())) if (ROOT / path).exists()]
 
@@ -39,28 +37,21 @@ def concerned(files):
 
 
 def commands(files):
-    "What to run, as words."
+    "What to run, as words after `python`."
     notebooks = [path for path in files if re.match(r"nbs/[^/]*\.ipynb$", path)]
-    pytest = ["pytest", "-q", "-n", "2", "--dist", "loadfile"]
     yield [".ci/check.py"]
     for path in notebooks:
         yield ["-c", "from nbdev.test import nbdev_test; nbdev_test()", "--path", path]
-    stems = " or ".join(path[4:-6] for path in notebooks)
-    if stems:
+    if stems := " or ".join(path[4:-6] for path in notebooks):
         yield ["-m", "pytest", "-q", "tests/test_solutions.py", "-k", stems]
     if tests := list(concerned(files)):
-        yield ["-m", *pytest, *tests]
-
-
-def main():
-    files = changed()
-    print(f"{len(files)} files changed: {' '.join(files)}", flush=True)
-    failed = 0
-    for words in commands(files):
-        print(f"--- {' '.join(words[1:] if words[0] == '-m' else words)}", flush=True)
-        failed += subprocess.run([sys.executable, *words], cwd=ROOT).returncode != 0
-    sys.exit(failed and f"{failed} of these failed")
+        yield ["-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", *tests]
 
 
 if __name__ == "__main__":
-    main()
+    files, failed = changed(), 0
+    print(f"{len(files)} files changed: {' '.join(files)}", flush=True)
+    for words in commands(files):
+        print("---", *words, flush=True)
+        failed += subprocess.run([sys.executable, *words], cwd=ROOT).returncode != 0
+    sys.exit(failed and f"{failed} of these failed")

@@ -44,7 +44,7 @@ def _ours(data, hidden, batch_size):
 def _rows(data):
     return data.train_images.reshape(-1, 784).astype(np.float32)/255
 
-# %% ../nbs/08_benchmarks.ipynb #cad2224e
+# %% ../nbs/08_benchmarks.ipynb #3f0a4d2d
 def _torch_net(hidden):
     from torch import nn
     layers = []
@@ -52,6 +52,7 @@ def _torch_net(hidden):
         layers += [nn.Linear(inputs, outputs), nn.GELU("tanh"), nn.Dropout(0.01)]
     return nn.Sequential(*layers, nn.Linear(hidden[-1], 10))
 
+# %% ../nbs/08_benchmarks.ipynb #cad2224e
 def _torch(data, hidden, batch_size):
     import torch
     net, totals = _torch_net(hidden), [0.0, 0]
@@ -195,7 +196,7 @@ def table(
     said = ", ".join(f"{contender} {mb:.0f} MB" for contender, mb in memory.items())
     yield f"peak memory of a process that trains the largest network at batch 64: {said}"
 
-# %% ../nbs/08_benchmarks.ipynb #ce7ece35
+# %% ../nbs/08_benchmarks.ipynb #3fa4d8a8
 STYLES = {"ours": "o-", "torch": "s--", "products": "k:"}
 
 def _draw_growth(ax, values, label, seconds):
@@ -205,6 +206,7 @@ def _draw_growth(ax, values, label, seconds):
     ax.set(xlabel=label)
     ax.grid(alpha=0.3)
 
+# %% ../nbs/08_benchmarks.ipynb #ce7ece35
 def plot_growth(
     data, # `ImageData`
     widths:tuple=(32, 64, 128, 256, 512, 1024), # Two hidden layers of this width, at batch 64
@@ -277,7 +279,7 @@ def _our_cnn(data, settings, device, batch_size):
         training.train(model, batches, criterion, optimizer, next(numbers), dtype, scaler=scaler)
     return model, epoch
 
-# %% ../nbs/08_benchmarks.ipynb #dcbb8490
+# %% ../nbs/08_benchmarks.ipynb #aa44e143
 CNN_WAYS = {"usual": _usual_cnn, "ours": _our_cnn}
 
 def _cnn_worker(connection, way, data, settings, device, batch_size, threads):
@@ -291,6 +293,7 @@ def _cnn_worker(connection, way, data, settings, device, batch_size, threads):
         if device != "cpu": torch.cuda.synchronize()
         connection.send(time.perf_counter() - started)
 
+# %% ../nbs/08_benchmarks.ipynb #dcbb8490
 def _start_cnn(*arguments):
     "A process of the function above, and the connection to it."
     context = multiprocessing.get_context("spawn")
@@ -355,7 +358,7 @@ def cnn_table(
         times = f"{t['usual']:9.1f} | {t['ours']:8.1f} | {t['usual']/t['ours']:10.2f}"
         yield f"{name:9} {64:5} {n or device:>7} | {times}"
 
-# %% ../nbs/08_benchmarks.ipynb #92b2fcd8
+# %% ../nbs/08_benchmarks.ipynb #e4cbaed3
 def _accuracy(way, part, valid, settings, device, epochs):
     "Of one way, after some epochs."
     import torch
@@ -366,6 +369,7 @@ def _accuracy(way, part, valid, settings, device, epochs):
         for _ in range(epochs): epoch()
     return evaluate(model, valid).accuracy
 
+# %% ../nbs/08_benchmarks.ipynb #92b2fcd8
 def agreement(
     data, # `ImageData`
     settings:dict, # Arguments of `CNNModel`
@@ -381,7 +385,7 @@ def agreement(
         own = settings | dict(seed=seed)
         yield {way: _accuracy(way, part, valid, own, device, epochs) for way in CNN_WAYS}
 
-# %% ../nbs/08_benchmarks.ipynb #bd2a8f3a
+# %% ../nbs/08_benchmarks.ipynb #1bf505f7
 def _bench_options(argv):
     about = fmnist_bench.__doc__
     parser = argparse.ArgumentParser(prog="fmnist_bench", description=about)
@@ -396,6 +400,7 @@ def _bench_options(argv):
                         help="use the package's sample instead of the full data")
     return parser.parse_args(argv)
 
+# %% ../nbs/08_benchmarks.ipynb #bd2a8f3a
 def _stop_if_missing(options):
     "Say what a measurement needs and this machine lacks."
     missing = [name for name in ("sklearn", "threadpoolctl") if not importlib.util.find_spec(name)]

@@ -487,9 +487,8 @@ def chosen_by_validation(
     arms:dict # What `collect` gives
 ) -> str: # A sentence
     "Which arm the validation images choose, or why they do not."
-    results = _results(arms)
     whole = {name: {seed: r.valid_accuracy for seed, r in found.items()}
-             for name, found in results.items() if found and len(found) == len(arms[name])}
+             for name, found in _results(arms).items() if found and len(found) == len(arms[name])}
     common = set.intersection(*map(set, whole.values())) if whole else set()
     absent = sum(not found for found in arms.values())
     flawed = [name for name in arms if name not in whole]

@@ -184,7 +184,8 @@ class _MLP:
     def predict_proba(self, batches):
         return np.concatenate([self.model.predict_proba(x) for x, _ in batches])
 
-    def count_parameters(self): return sum(math.prod(p.shape) for p in self.model.params.values())
+    def count_parameters(self):
+        return sum(math.prod(p.shape) for p in self.model.params.values())
 
 # %% ../nbs/05_trials.ipynb #538e327a
 class _ModernMLP(_MLP):
@@ -222,7 +223,8 @@ class _Torch:
 
     def build(self, data): return build_network(self.trial)
 
-    def batches(self, data): return split_batches(cnn_batches, self.trial, data, device=self.device)
+    def batches(self, data):
+        return split_batches(cnn_batches, self.trial, data, device=self.device)
 
     def fit(self, train, valid, epochs, state):
         from fmnist import training
