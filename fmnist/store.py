@@ -565,7 +565,7 @@ def publish_results(
     "Add results and diverged trials to those of `target`; one sorted file for each study."
     target = Path(target or published_folder())
     files_there = sorted(target.glob("*.jsonl")) if target.is_dir() else []
-    published = {path.name: kept_lines(path) for path in files_there}
+    published: dict = {path.name: kept_lines(path) for path in files_there}
     home = {digest: name for name, lines in published.items() for digest in lines or ()}
     pairs, added, touched = [], 0, set()
     for digest, (name, line) in candidates(source, data or data_name("full")).items():

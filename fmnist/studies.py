@@ -21,8 +21,7 @@ from .imports import code_digest, import_path
 from .modern_recipes import LENGTHS, MODEL, OPTIONS, changed_recipe
 from .modern_recipes import RECIPES as MODERN_RECIPES
 from .original import (BASELINE_MLP, BEST_CNN, CNN_TRAINING, FIRST_READING, FIRST_SECTION_3,
-                             READINGS, SECTION_3_CNN,
-                             original_accuracy, original_report)
+                             READINGS, SECTION_3_CNN, original_accuracy)
 from .recipes import ABLATION, RECIPES
 from .runner import has_gpu, run_trials
 from .statistics import (STUDENT_FROM, choose, compare, paired_differences, seeds_needed,
@@ -482,13 +481,18 @@ def comparisons(
     "The pairs of a study, judged over the seeds that both arms have."
     return [each for each in compare(_test_accuracies(arms), study.pairs) if each.n]
 
+# %% ../nbs/05d_studies.ipynb #ce9e0e11
+def _valid_accuracies(arms):
+    "Of each arm without a failure, {arm: {seed: accuracy}}."
+    return {name: {seed: result.valid_accuracy for seed, result in found.items()}
+            for name, found in _results(arms).items() if found and len(found) == len(arms[name])}
+
 # %% ../nbs/05d_studies.ipynb #62eb4e38
 def chosen_by_validation(
     arms:dict # What `collect` gives
 ) -> str: # A sentence
     "Which arm the validation images choose, or why they do not."
-    whole = {name: {seed: r.valid_accuracy for seed, r in found.items()}
-             for name, found in _results(arms).items() if found and len(found) == len(arms[name])}
+    whole = _valid_accuracies(arms)
     common = set.intersection(*map(set, whole.values())) if whole else set()
     absent = sum(not found for found in arms.values())
     flawed = [name for name in arms if name not in whole]
