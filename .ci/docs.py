@@ -75,7 +75,7 @@ def read(path):
 
 def outside_code(change, text):
     "Apply `change` to all of a Markdown text but its blocks of code, equations and headings."
-    parts = re.split(r"(^```.*?^```$|\$\$.*?\$\$|^#.*?$)", text, flags=re.M | re.S)
+    parts = re.split(r"(^```.*?^```$|\$\$.*?\$\$|^(?:#| {4}).*?$)", text, flags=re.M | re.S)
     return "".join(part if number % 2 else change(part) for number, part in enumerate(parts))
 
 
@@ -198,6 +198,27 @@ def with_heading(cell, symbols):
     yield from (cell, nbformat.v4.new_markdown_cell(":::::"))
 
 
+def with_picture_first(cells):
+    "A page's first picture stands on its first screen: imports and long code before it are folded."
+    pictures = [n for n, cell in enumerate(cells) if "'image/png'" in str(cell.get("outputs"))]
+    opening, hidden, fold = True, "", "#| code-fold: true\n"
+    for number, cell in enumerate(cells):
+        opening &= not cell.source.startswith("## ")
+        imports = not re.sub(r"^(?:import|from|#| |\)).*", "", cell.source, flags=re.M).strip()
+        is_long = imports or (opening and cell.source.count("\n") > 4)
+        code = cell.cell_type == "code" and "#| export" not in cell.source
+        if pictures and number <= pictures[0] and code and is_long:
+            options = "".join(re.findall(r"^#\|.*\n", cell.source, flags=re.M))
+            hidden += f"{cell.source.removeprefix(options)}\n\n"
+            if not cell.outputs:
+                continue
+            cell.source, hidden = f"{fold}{options}{hidden}", ""
+        elif hidden:
+            yield nbformat.v4.new_code_cell(f"{fold}{hidden}")
+            hidden = ""
+        yield cell
+
+
 def ready(path, symbols, words):
     "A notebook ready for smalldocs."
     title, sentence, cells = read(path)
@@ -209,7 +230,7 @@ def ready(path, symbols, words):
     front = f"---\n{yaml.dump({'title': title, 'description': sentence})}---\n"
     made = [nbformat.v4.new_markdown_cell(text) for text in (front, row)]
     words = {} if path.name.endswith("glossary.ipynb") else dict(words)
-    for cell in cells:
+    for cell in with_picture_first(cells):
         exported = re.search(r"^#\|\s*exports\b", cell.source, flags=re.M)
         if cell.cell_type == "markdown":
             cell.source = with_words(words, cell.source).replace("](../", f"]({FILES}/")
