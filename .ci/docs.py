@@ -25,6 +25,7 @@ from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
 from notebooks import badges, launch_links
 from package import NAME, ROOT, settings
+from try_page import write_data
 
 NOTEBOOKS = ROOT / settings["nbs_path"]
 FILES = f"{settings['git_url']}/blob/{settings['branch']}"
@@ -286,10 +287,14 @@ def prepare(folder):
             (folder / path.name).write_text(unnumbered(text), encoding="utf-8")
         elif path.is_file():
             shutil.copy(path, folder)
+    shutil.copytree(NOTEBOOKS / "try", folder / "try")
+    (folder / "try" / "data").mkdir()
+    write_data(folder / "try" / "data")
     (folder / "api.qmd").write_text(api_page(symbols), encoding="utf-8")
     website = {"title": settings["lib_name"], "site-url": SITE, "repo-url": settings["git_url"]}
     website |= {"description": settings["description"], "repo-branch": settings["branch"]}
-    about = {"project": {"output-dir": "_docs"}, "website": website}
+    project = {"output-dir": "_docs", "resources": ["try/", "try-offline.js"]}
+    about = {"project": project, "website": website}
     about["smalldocs"] = {"linkify": True}
     (folder / "nbdev.yml").write_text(yaml.dump(about), encoding="utf-8")
 

@@ -51,7 +51,7 @@ def barriers(page, axe):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", [*NOTEBOOKS, "api"])
+@pytest.mark.parametrize("name", [*NOTEBOOKS, "api", "try"])
 def test_page(visit, site, axe, name, scheme):
     page, _ = visit(site, f"{name}.html", viewport=SCREEN, color_scheme=scheme)
     assert not barriers(page, axe)

@@ -104,7 +104,7 @@ def site(tmp_path_factory):
     pytest.importorskip("smalldocs", reason="smalldocs needs Python 3.11")
     sources = [
         path
-        for folder in ("nbs", "fmnist", ".ci")
+        for folder in ("nbs", "nbs/try", "fmnist", ".ci")
         for path in (ROOT / folder).iterdir()
         if path.suffix
     ]

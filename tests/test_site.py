@@ -70,7 +70,7 @@ def test_order(visit, site):
             "#quarto-sidebar a[href]", "links => links.map(link => link.pathname)"
         )
     ]
-    assert sorted(names) == sorted([*NOTEBOOKS, "api"])
+    assert sorted(names) == sorted([*NOTEBOOKS, "api", "try"])
     order = ["index", "data", "metrics", "mlp", "cnn", "hybrid", "trials", "report", "api"]
     assert [name for name in names if name in order] == order
 
