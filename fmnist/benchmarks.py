@@ -19,7 +19,7 @@ import time
 
 import numpy as np
 
-from .checks import check, whole_number
+from .checks import check, ends_command, whole_number
 from .data import fashion_mnist, fashion_mnist_sample, mlp_batches
 from .machine import describe_machine
 from .mlp import MLP, initial_params
@@ -418,8 +418,8 @@ def fmnist_bench(
     "Measure the models against their references."
     options = _bench_options(argv)
     _stop_if_missing(options)
-    try: data = fashion_mnist_sample() if options.sample else fashion_mnist()
-    except FileNotFoundError as error: sys.exit(f"fmnist_bench: {error}")
+    with ends_command("fmnist_bench", FileNotFoundError):
+        data = fashion_mnist_sample() if options.sample else fashion_mnist()
     print(machine())
     turns = dict(rounds=options.rounds) if options.rounds else {}
     lines = table(data, options.threads, **turns)

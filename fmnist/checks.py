@@ -5,6 +5,8 @@ A plain module, without a notebook: its tests are in tests/test_checks.py. It im
 
 import argparse
 import math
+import sys
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ __all__ = [
     "TrainingDiverged",
     "CheckpointError",
     "check_same_settings",
+    "ends_command",
 ]
 
 
@@ -124,3 +127,15 @@ def check_same_settings(
         raise CheckpointError(
             f"{path} was made with other settings: {'; '.join(different)}. {remedy}"
         )
+
+
+@contextmanager
+def ends_command(
+    name: str,  # Of the command
+    *errors: type,  # What its user can mend
+):
+    "One of these errors ends the command: its message, behind the name, is the last line."
+    try:
+        yield
+    except errors as error:
+        sys.exit(f"{name}: {error}")

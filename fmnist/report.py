@@ -24,6 +24,7 @@ import numpy as np
 
 # %% ../nbs/06b_report.ipynb #c2a2a03b
 from . import __version__
+from .checks import ends_command
 from .claims import (
     CLAIMS, VERDICTS, Rules, by_network, claims_data, corrections, cost, effect_text, facts,
     findings, history, judge, missing_commands, other_choices, over_all, plot_forest, png,
@@ -1131,11 +1132,10 @@ def fmnist_report(
         if args.check:
             return _check_drawing()
         run, own = _results_of_run(args)
-        is_sample = BUDGETS[args.budget]["data"] == "sample"
-        data = fashion_mnist_sample() if is_sample else fashion_mnist()
+        with ends_command("fmnist_report", FileNotFoundError):
+            is_sample = BUDGETS[args.budget]["data"] == "sample"
+            data = fashion_mnist_sample() if is_sample else fashion_mnist()
         known = Known(own, read_records(published_folder()), args.budget)
         print(f"Report: {write_report(run, data, known, args.output)}")
-    except FileNotFoundError as error:
-        sys.exit(f"fmnist_report: {error}")
     except OSError as error:
         sys.exit(f"fmnist_report: --output {args.output} cannot be written: {error.strerror}")

@@ -19,9 +19,8 @@ from typing import Any
 
 from .checks import check, check_choice
 from .machine import available_cores, default_threads, describe_machine
-from .store import (append_record, check_study_file, forget_states, lock_folder,
-                          published_folder, published_results, publish_results, read_records,
-                          read_results, set_aside_torn, valid_record)
+from .store import (append_record, check_study_file, forget_states, lock_folder, read_records,
+                          set_aside_torn, valid_record)
 from .trials import Failure, Result, attempt, is_final, learner_of, now
 from .worker import LocalExecutor, WorkerStartError
 

@@ -323,6 +323,9 @@ def _run_or_list(args, client):
     executor = client and client.get_executor(pure=False)
     if client:
         args.workers = sum(client.nthreads().values())
+        if args.dry_run and not args.workers:
+            remedy = f"start one, `dask worker {args.scheduler}`, or leave out --scheduler"
+            raise RuntimeError(f"a dry run trains for a moment, but the cluster has no worker: {remedy}")
     if args.dry_run:
         dry_run(plan, args, executor)
         return True

@@ -138,6 +138,7 @@ class Learner(Protocol):
 class _Chance:
     "Random probabilities, whatever the image."
     library, tested, precision = "numpy", "last", "float64"
+    least_epochs = 0 # in a history: it has none
 
     def __init__(self, trial, data, precision=None):
         self.trial, self.classes = trial, len(data.classes)

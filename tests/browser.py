@@ -125,7 +125,8 @@ def site(tmp_path_factory):
 def report(tmp_path_factory):
     "The folder of a report of networks that saw the sample, and the published results."
     from fmnist.data import fashion_mnist_sample
-    from fmnist.runner import published_folder, read_records, run_trials
+    from fmnist.runner import run_trials
+    from fmnist.store import published_folder, read_records
     from fmnist.report import Known, write_report
     from fmnist.studies import STUDIES
 

@@ -8,6 +8,7 @@ from fmnist.checks import (
     check,
     check_choice,
     check_same_settings,
+    ends_command,
     is_number,
     is_whole,
     plain,
@@ -44,3 +45,12 @@ def test_a_checkpoint_of_other_settings_is_refused():
         CheckpointError, match="a.npz was made with other settings: seed is 1 there, 2 here. Name"
     ):
         check_same_settings("a.npz", {"seed": 1}, {"seed": 2}, "Name another.")
+
+
+def test_what_its_user_can_mend_ends_a_command_in_a_sentence():
+    with pytest.raises(SystemExit, match="fmnist_x: it is not there"):
+        with ends_command("fmnist_x", FileNotFoundError):
+            raise FileNotFoundError("it is not there")
+    with pytest.raises(ValueError):
+        with ends_command("fmnist_x", FileNotFoundError):
+            raise ValueError

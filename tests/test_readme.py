@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import mean
 
 from fmnist.claims import by_network, judge
-from fmnist.runner import published_folder, published_results, read_records
+from fmnist.store import published_folder, published_results, read_records
 from fmnist.report import verdict_counts
 from fmnist.studies import STUDIES
 

@@ -77,6 +77,14 @@ def test_a_dry_run_runs_nothing_and_knows_what_it_cannot_estimate(tmp_path, caps
     assert not list(tmp_path.glob("*.jsonl"))
 
 
+def test_a_dry_run_does_not_wait_for_a_cluster_without_workers(monkeypatch, tmp_path):
+    empty = SimpleNamespace(nthreads=dict, get_executor=lambda pure: None, close=lambda: None)
+    monkeypatch.setattr("fmnist.study_cli._cluster", lambda address: empty)
+    words = ["initialization", "--folder", str(tmp_path), "--scheduler", "tcp://here:1", "--dry-run"]
+    with pytest.raises(SystemExit, match="the cluster has no worker: start one, `dask worker tcp://here:1`"):
+        fmnist_run(words)
+
+
 def test_more_seeds_show_smaller_differences():
     words = power_line(STUDIES["dropout"], 20).split(": ", 1)[1]
     points = [float(part.split(": ")[1].split()[0].rstrip(".")) for part in words.rstrip(".").split("; ")]
