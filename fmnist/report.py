@@ -462,19 +462,15 @@ def best_table(
 # %% ../nbs/06b_report.ipynb #c2a2a055
 def _reading_row(name, results):
     "A reading of the best CNN, and what it achieves."
-    network, records = READINGS[name], list(results.values())
-    window = network.get("pool", (2, 2, 0))
-    pools = f"{window[0]} × {window[0]} after {', '.join(map(str, network['pool_after']))}"
-    row = [name, pools, f"{network['dropout']:g}", len(records)]
+    records = list(results.values())
     if not records:
-        return [*row, "missing", "missing", "", ""]
+        return [name, 0, "missing", "missing", "", ""]
     test = [100*r.scores.accuracy for r in records]
     low, high = prediction_interval(test)
     one_more = f"{low:.2f} to {high:.2f}" if len(test) >= STUDENT_FROM else ""
-    valid, train = ([100*value for value in values] for values in zip(
-        *((r.valid_accuracy, r.history.epochs[-1].train_accuracy) for r in records), strict=True))
-    texts = [summarise(values).mean_text for values in (valid, test, train)]
-    return [*row, *texts[:2], one_more, texts[2]]
+    valid = summarise([100*r.valid_accuracy for r in records])
+    train = summarise([100*r.history.epochs[-1].train_accuracy for r in records])
+    return [name, len(records), valid.mean_text, summarise(test).mean_text, one_more, train.mean_text]
 
 # %% ../nbs/06b_report.ipynb #c2a2a057
 def reading_context(
@@ -486,10 +482,9 @@ def reading_context(
     results, printed = only_results(arms), original_report()
     curves = printed["curves"]["pooling"]["max"]
     rows = [_reading_row(name, results[name]) for name in READINGS]
-    rows.append(["the original", "–", "–", 1, curves["validation"], printed["CNN"]["accuracy"], "–",
+    rows.append(["the original", 1, curves["validation"], printed["CNN"]["accuracy"], "–",
                  curves["training"]])
-    header = ["Reading", "Pooling", "Dropout", "n", "Validation (%)", "Test (%)", "One more run",
-              "Training (%)"]
+    header = ["Reading", "n", "Validation (%)", "Test (%)", "One more run", "Training (%)"]
     return dict(table=table_of(header, rows), chosen=best_reading(results), adopted=ADOPTED,
                 missing=lacking(study, arms))
 
