@@ -936,7 +936,7 @@ def _plain_log(ax):
     ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_formatter(NullFormatter())
 
-# %% ../nbs/06b_report.ipynb #c2a2a034
+# %% ../nbs/06b_report.ipynb #f91adf73
 def plot_signals(
     found:dict # What `signals` gives
 ): # The matplotlib figure
@@ -1036,8 +1036,8 @@ def _studies_context(known):
     names = {"best_mlp", *(name for figure in figures for name in figure["studies"])}
     groups = {"open": [*OPEN_STUDIES, *READING_STUDIES[1:]], "first": FIRST_STUDIES}
     shown = {key: [study.name for study in studies] for key, studies in groups.items()}
-    names = sorted({*names, *shown["open"], *shown["first"]})
-    studies = {name: study_context(STUDIES[name], known) for name in names}
+    every = sorted({*names, *shown["open"], *shown["first"]})
+    studies = {name: study_context(STUDIES[name], known) for name in every}
     return dict(figures=figures, studies=studies, best=best_table(known), table_3=table_3(known),
                 claims=claims_context(known), corrections=corrections(known.full),
                 costs=costs_context(known), reading=reading_context(known), shown=shown)
