@@ -311,6 +311,7 @@ def _first_images(data, rows):
     images, labels = data.train_images[rows], data.train_labels[rows]
     return data._replace(train_images=images, train_labels=labels)
 
+# %% ../nbs/08_benchmarks.ipynb #7414cccf
 def _take_turns(connections, rounds):
     "Seconds of each way, in turns; the first turn does not count."
     times:dict = {way: [] for way in connections}

@@ -103,6 +103,7 @@ def _check_shape(x, image_shape):
     shape, expected = tuple(x.shape), ", ".join(map(str, image_shape))
     if shape[1:] != image_shape: raise ValueError(f"x has shape {shape}, expected (m, {expected})")
 
+# %% ../nbs/04_cnn.ipynb #baa5a53f
 def _image_shape(size, input_channels, classes):
     "Channels, height and width of an image; a `ValueError` for what no image or task has."
     check(is_whole(classes, 2), "classes", classes, "a whole number of at least 2")

@@ -511,6 +511,7 @@ def _largest(z):
         return z.swapaxes(-2, -1).copy().max(axis=-2)[..., None]
     return namespace(z).max(z, axis=-1, keepdims=True)
 
+# %% ../nbs/03b_layers.ipynb #a4cf313a
 def log_softmax(
     z,  # (..., classes)
 ):  # Array of the same shape

@@ -52,6 +52,7 @@ def _evaluating(model):
     finally:
         for part, mode in modes: part.training = mode
 
+# %% ../nbs/04c_pictures.ipynb #78c4c53f
 def _forward(model, images):
     "The maps after each convolution, normalised, before pooling; and the logits."
     maps, x = [], images
@@ -80,6 +81,7 @@ def _strongest(maps, count):
         height, width = layer.shape[1:]
         yield f"convolution {number}: {len(layer)} maps, {height} × {width}", layer[order]
 
+# %% ../nbs/04c_pictures.ipynb #d2948feb
 def _draw_row(part, title, pictures, count):
     "One row of pictures on one scale, in a part of a figure."
     part.suptitle(title, x=0.01, ha="left", fontsize=9)
@@ -126,6 +128,7 @@ def _draw_map(ax, image, places, largest):
     ax.contour(image, [0.15*image.max()], colors="black", linewidths=0.8)
     return ax.imshow(places/(largest or 1), cmap="Oranges", vmin=0, vmax=1, extent=extent)
 
+# %% ../nbs/04c_pictures.ipynb #c5ea8dd5
 def _draw_images(axes, images, titles):
     "The row of images."
     look = dict(cmap="gray_r", interpolation="nearest")

@@ -122,6 +122,7 @@ def good_record(
     check(record.trial == trial, "the trial of a record", record.trial, f"{trial}, as asked for")
     return valid_record(json.loads(json.dumps(record.to_dict())))
 
+# %% ../nbs/05b_runner.ipynb #0d40e1d1
 def failure_of(
     trial, # A `Trial` that was tried in vain
     error:Exception, # What the last try raised
@@ -204,6 +205,7 @@ def takes_precision(
     except (TypeError, ValueError): return False
     return True
 
+# %% ../nbs/05b_runner.ipynb #b36ad924
 def leaves_precision(
     trial # A `Trial`
 ) -> bool: # False if it names one itself, or computes as NumPy does
@@ -281,6 +283,7 @@ def check_names(
         is_good = is_good and Path(name).name == name and len(name.encode()) <= 200
         check(is_good, "the name of a study", name, "what can be a file's name, of 200 bytes")
 
+# %% ../nbs/05b_runner.ipynb #9b7d84fa
 def mend_files(
     plan:dict, # Name of each study -> list of `Trial`
     folder:Path # Where their files are

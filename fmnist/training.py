@@ -126,6 +126,7 @@ def _check_images(where, x):
         at = tuple((~x.isfinite()).nonzero()[0].tolist())
         raise ValueError(f"{where} has the value {x[at].item()} at {at}, expected finite numbers")
 
+# %% ../nbs/04b_training.ipynb #2bbd3857
 def _check_labels(where, y, classes=2**62):
     "Refuse labels that are not classes."
     kind = _dtype_name(y.dtype)
@@ -223,6 +224,7 @@ def _moved(x, by):
     padded = F.pad(x, (abs(by),)*4, "replicate")
     return padded[..., start:start + height, start:start + width]
 
+# %% ../nbs/04b_training.ipynb #ec4467ab
 def view_images(
     x, # float (m, channels, h, w)
     flip:bool=False, # Mirrored, too?
@@ -343,6 +345,7 @@ def _is_amount(value): return is_number(value) and value >= 0
 
 def _is_dict(value, names): return isinstance(value, dict) and set(value) <= set(names)
 
+# %% ../nbs/04b_training.ipynb #bbab6a41
 def _optional(allowed): return lambda value: value is None or bool(allowed(value))
 
 # %% ../nbs/04b_training.ipynb #5b1e0a27
@@ -391,6 +394,7 @@ def _changed(recipe):
     "The names of what differs from the defaults."
     return {field.name for field in fields(recipe) if getattr(recipe, field.name) != field.default}
 
+# %% ../nbs/04b_training.ipynb #ce48c3e4
 def _check_useful(recipe, name):
     "Refuse an option that another one makes meaningless."
     other, values = _ONLY_WITH[name]
@@ -597,6 +601,7 @@ class _Weighted(Batches):
     def epoch(self, number):
         for x, rows in self.rows.epoch(number): yield x, self.labels[rows], self.weights[rows]
 
+# %% ../nbs/04b_training.ipynb #59834eff
 def _check_weights(weights, labels):
     "Weights as a tensor beside the labels."
     weights = torch.as_tensor(np.asarray(weights), dtype=torch.float32, device=labels.device)
@@ -751,6 +756,7 @@ def _go_on(run, checkpoint, epochs, path):
         reason = f"{path} does not hold what a training writes: {error}. {checkpoints.REMEDY}"
         raise CheckpointError(reason) from error
 
+# %% ../nbs/04b_training.ipynb #b7af5f53
 def _at_step(scheduler, step):
     "Put a scheduler where it is after so many steps."
     scheduler.last_epoch, scheduler._step_count = step - 1, step + 1
@@ -801,6 +807,7 @@ def _example(loader):
     if isinstance(loader, Batches): return _tensor(loader.prepare(loader.images[:64]))
     return _tensor(next(iter(loader))[0])
 
+# %% ../nbs/04b_training.ipynb #144d7043
 def _last_batch(loader):
     "How many images the smallest batch of an epoch has; None if the loader does not say."
     if isinstance(loader, (list, tuple)): return min(len(batch[0]) for batch in loader)
@@ -821,6 +828,7 @@ def _check_fit(model, loaders, recipe, x):
     check(not alone or _last_batch(loaders[0]) != 1,
           "the number of images in train_loader's last batch", 1, f"{expected}. Choose another batch_size")
 
+# %% ../nbs/04b_training.ipynb #90d8ad02
 def _check_loaders(loaders, epochs, recipe):
     "Refuse a number of epochs, or loaders, that do not fit."
     check(is_whole(epochs), "epochs", epochs, "at least 1")

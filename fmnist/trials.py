@@ -46,6 +46,7 @@ def open_data(
     if ":" in source and not Path(source).exists(): return named(source)()
     return ImageData.from_idx(source)
 
+# %% ../nbs/05_trials.ipynb #24414f02
 def load_data(
     name:str, # What `data_name` gives, or another name, a hyphen, and the digest of the content
     source:str|None=None # Where to find data of one's own, as `open_data` takes it
@@ -199,6 +200,7 @@ class _ModernMLP(_MLP):
         arguments = dict(epochs=epochs, checkpoint=path, verbose=False)
         return _fit_again(path, lambda: self.model.train(train, valid, **arguments))
 
+# %% ../nbs/05_trials.ipynb #7bef73f9
 def _fit_again(path, fit):
     "What `fit` gives; if the checkpoint at `path` stands in its way, without that."
     try: return fit()
@@ -272,6 +274,7 @@ class _Hybrid(_CNN):
     "The CNN's convolutions under the MLP from scratch, whose settings are the CNN's."
     builder = "fmnist.hybrid:hybrid_model"
 
+# %% ../nbs/05_trials.ipynb #373c69f1
 def build_network(
     trial:Trial # Whose model is an import path
 ): # `nn.Module`, or an estimator in the manner of scikit-learn
@@ -363,6 +366,7 @@ def pack_labels(
     packed = bz2.compress(np.asarray(labels).astype("<u2").tobytes())
     return base64.b64encode(packed).decode()
 
+# %% ../nbs/05_trials.ipynb #82d5c13c
 def unpack_labels(
     text:str # What `pack_labels` gave
 ) -> np.ndarray: # int64 (n,)
@@ -379,6 +383,7 @@ def shorten(
     if isinstance(value, dict): return {name: shorten(item) for name, item in value.items()}
     return value
 
+# %% ../nbs/05_trials.ipynb #ddfe0f4e
 def _columns(history):
     names = [each.name for each in fields(Epoch) if each.name != "epoch"]
     return {name: [getattr(epoch, name) for epoch in history.epochs] for name in names}
@@ -386,6 +391,7 @@ def _columns(history):
 def _known(cls, record):
     return {each.name: record[each.name] for each in fields(cls) if each.name in record}
 
+# %% ../nbs/05_trials.ipynb #fc3c422d
 def _epochs(columns):
     columns = _known(Epoch, columns)
     columns = {name: [math.nan if value is None else value for value in column] # not validated
@@ -530,6 +536,7 @@ def _first_images(data, number):
     images, labels = data.train_images[:number], data.train_labels[:number]
     return replace(data, train_images=images, train_labels=labels)
 
+# %% ../nbs/05_trials.ipynb #ece783f5
 def _finite_probabilities(learner, batches, history):
     "What the learner says of the images, or the news that it says nothing."
     probabilities = learner.predict_proba(batches)
