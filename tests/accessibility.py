@@ -68,6 +68,18 @@ def test_phone_with_menu_and_search(visit, site, axe):
     assert not barriers(page, axe)
 
 
+def test_try_once_used(visit, site, axe):
+    page, _ = visit(site, "try.html", viewport=PHONE, color_scheme="dark")
+    page.locator("#picks button").first.click()
+    page.select_option("[name=hidden]", "16")
+    page.click("#ten")
+    page.wait_for_function("document.getElementById('luck').innerText", timeout=60_000)
+    assert not barriers(page, axe)
+    page.click("#learn")
+    page.locator("#answers td.own").first.wait_for()
+    assert not barriers(page, axe)
+
+
 def test_report(visit, report, axe):
     page, _ = visit(report, "index.html", viewport=SCREEN)
     assert not barriers(page, axe)

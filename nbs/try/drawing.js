@@ -53,13 +53,15 @@ export function startDrawing({ onChange }) {
   }
 
   function paintPhoto() {
+    context.imageSmoothingEnabled = photo.width > 28; // pixels of the set stay pixels
     const scale = Math.min(pad.width / photo.width, pad.height / photo.height);
     const [width, height] = [photo.width * scale, photo.height * scale];
     context.drawImage(photo, (pad.width - width) / 2, (pad.height - height) / 2, width, height);
   }
 
-  function clear() {
-    [strokes, photo] = [[], null];
+  // An empty pad, or a picture on it; nobody is told.
+  function show(picture = null) {
+    [strokes, photo] = [[], picture];
     paint();
   }
 
@@ -81,7 +83,7 @@ export function startDrawing({ onChange }) {
     changed,
   );
   find("clear").addEventListener("click", () => {
-    clear();
+    show();
     onChange(null);
   });
   find("undo").addEventListener("click", () => {
@@ -95,7 +97,7 @@ export function startDrawing({ onChange }) {
   });
   listenToDrops(pad, usePhoto);
   paint();
-  return { clear };
+  return { show };
 }
 
 // Pointer and arrow keys make points.

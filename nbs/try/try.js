@@ -6,6 +6,7 @@ import { mirrored, prepare } from "./picture.js";
 
 const find = (id) => document.getElementById(id);
 const NETWORKS = { modern_cnn: "CNN", mlp: "MLP" };
+const FIRST = 9; // of the fifty, a boot: what is shown at first
 const UNSURE = 0.45; // as in fmnist.use: the CNN is less sure of 2 in 100 test images
 const shown = { id: 0, pixels: null, answers: {}, remarks: [] }; // what the page is about just now
 let classes = [];
@@ -36,14 +37,20 @@ function usePicture(picture) {
   else clear(remarks);
 }
 
-// A test image is 28 x 28 pixels already.
-function useTestImage(pixels) {
+// A test image is 28 x 28 pixels already. An answer may be known before a network is asked.
+function useTestImage({ pixels, canvas, label, button }, pad, answers = null) {
+  pad.show(canvas);
+  press(button);
   showSteps([asItIs(pixels)]);
-  ask(pixels);
+  const remarks = [`Its label: ${classes[label]}.`];
+  if (!answers) return ask(pixels, remarks);
+  begin(pixels, remarks);
+  shown.answers = answers;
+  showAnswers();
 }
 
 const asItIs = (pixels) => ({
-  name: "as it is: 28 × 28",
+  name: "as it is",
   image: { values: pixels, height: 28, width: 28 },
 });
 
@@ -180,23 +187,32 @@ function showHeat({ answer, before, lowest, heat }) {
 
 function showPicks({ about, images, labels, modern_cnn, mlp }, pad) {
   classes = about.classes;
-  const buttons = [...labels.data].map((label, i) => {
-    const button = Object.assign(document.createElement("button"), { type: "button" });
-    button.ariaLabel = `${classes[label]} ${Math.floor(i / 10) + 1}`;
-    button.title = classes[label];
-    const canvas = document.createElement("canvas");
-    grey(canvas, images.data.subarray(784 * i, 784 * (i + 1)), { width: 28, height: 28 });
-    button.append(canvas);
-    button.addEventListener("click", () => {
-      pad.clear();
-      press(button);
-      useTestImage(images.data.slice(784 * i, 784 * (i + 1)));
-    });
-    return button;
+  const picks = [...labels.data].map((label, i) => {
+    const pixels = images.data.slice(784 * i, 784 * (i + 1));
+    const pick = {
+      pixels,
+      label,
+      ...pickButton(pixels, `${classes[label]} ${1 + ((i / 10) | 0)}`),
+    };
+    pick.button.addEventListener("click", () => useTestImage(pick, pad));
+    return pick;
   });
+  const buttons = picks.map((pick) => pick.button);
   find("picks").replaceChildren(...buttons);
   arrows(buttons);
-  showFirst({ images, modern_cnn, mlp }, buttons);
+  if (shown.pixels) return; // somebody was faster
+  // Before the first tap no network is loaded: Python answered when the site was built.
+  const answer = ({ data }) => [...data.subarray(10 * FIRST, 10 * (FIRST + 1))];
+  useTestImage(picks[FIRST], pad, { modern_cnn: answer(modern_cnn), mlp: answer(mlp) });
+}
+
+function pickButton(pixels, name) {
+  const button = Object.assign(document.createElement("button"), { type: "button", title: name });
+  const canvas = document.createElement("canvas");
+  grey(canvas, pixels, { width: 28, height: 28 });
+  button.ariaLabel = name;
+  button.append(canvas);
+  return { button, canvas };
 }
 
 // One of fifty is reached by the tab key, the others by arrows.
@@ -217,18 +233,4 @@ function arrows(buttons) {
 
 function press(button) {
   for (const each of find("picks").children) each.ariaPressed = String(each === button);
-}
-
-// Before the first tap no network is loaded: for this image Python answered when the site was
-// built.
-function showFirst({ images, modern_cnn, mlp }, buttons) {
-  if (shown.pixels) return; // somebody was faster
-  const at = buttons.length - 1; // a boot
-  const answer = ({ data }) => [...data.subarray(10 * at, 10 * (at + 1))];
-  const pixels = images.data.slice(784 * at, 784 * (at + 1));
-  press(buttons[at]);
-  showSteps([asItIs(pixels)]);
-  begin(pixels);
-  shown.answers = { modern_cnn: answer(modern_cnn), mlp: answer(mlp) };
-  showAnswers();
 }
