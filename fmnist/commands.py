@@ -24,6 +24,7 @@ COMMANDS = {  # Name of each command -> the module that has it
     "fmnist_recipe": "recipes",
     "fmnist_bench": "benchmarks",
     "fmnist_speedrun": "speedrun",
+    "fmnist_predict": "use",
 }
 
 

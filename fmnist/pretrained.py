@@ -56,7 +56,7 @@ class Pretrained:
         images,  # uint8 (n, 28, 28), 0 is background: an array, a tensor, a list
     ) -> np.ndarray:  # float (n, 10), each row sums to 1
         "How probable each class is, in the order of `classes`."
-        images = as_pixels(images)
+        images = np.ascontiguousarray(as_pixels(images))  # PyTorch knows no mirrored views
         expected = "(n, 28, 28); `fmnist.use.predict_picture` takes pictures of any size"
         check(images.shape[1:] == (28, 28), "the shape of images", images.shape, expected)
         return self._answer(images) if len(images) else np.zeros((0, len(self.classes)), np.float32)
