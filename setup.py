@@ -45,7 +45,7 @@ setup(
         "fmnist": ["sample/*", "results/*.json*", "*.json*", "templates/*", "weights/*", "py.typed"]
     },
     install_requires=c["requirements"].split(),
-    extras_require={extra: c[f"{extra}_requirements"].split() for extra in ("dev", "bench", "dask", "onnx")},
+    extras_require={extra: c[f"{extra}_requirements"].split() for extra in ("dev", "bench", "dask", "onnx", "sklearn")},
     entry_points={
         "console_scripts": c["console_scripts"].split(),
         "nbdev": [f"{c['lib_name']}={c['lib_name']}._modidx:d"],
