@@ -152,10 +152,11 @@ def column_scales(
 # %% ../nbs/07b_estimators.ipynb #a68b3a8b
 def scaled(
     x,  # (n, features)
-    mean,  # (features,)
+    mean,  # (features,); None for rows as they are
     deviation,  # (features,)
 ) -> np.ndarray:  # (n, features)
     "On one scale, without what lies far out."
+    if mean is None: return x
     return np.clip((x - mean)/deviation, -FARTHEST, FARTHEST)
 
 def whole_seed(
@@ -189,7 +190,7 @@ class MLPEstimator(Classifier):
         good = self.epochs is None or is_whole(self.epochs)
         check(good, "epochs", self.epochs, "a whole number of at least 1, or None")
         n_in, classes = x.shape[1], len(self.classes_)
-        self.mean_, self.deviation_ = np.zeros(n_in), np.ones(n_in)
+        self.mean_ = self.deviation_ = None
         if self.scale: self.mean_, self.deviation_ = column_scales(x, weights)
         self.network_ = ModernMLP(
             n_in, [*self.layers, classes], [self.activation]*len(self.layers) + ["softmax"], "he",
@@ -321,6 +322,7 @@ class TorchEstimator(Classifier):
 TORCH_RECIPE = dict(optimizer="adamw", learning_rate=0.01, weight_decay=0.01, dtype="float32",
                     schedule="one cycle")
 
+# %% ../nbs/07b_estimators.ipynb #91c2bf4d
 def train_network(
     estimator,  # `TorchEstimator`
     x,  # Tensor: uint8 (n, height, width), or float32 as the network takes it
@@ -331,15 +333,15 @@ def train_network(
     "Train its network by its recipe."
     from fmnist.training import fit
     prepare = normalise_images if x.ndim == 3 else (lambda rows: rows)
-    recipe = dict(estimator.recipe or TORCH_RECIPE, keep="last", seed=estimator.seed_)
+    recipe = dict(estimator.recipe or TORCH_RECIPE, keep="last", seed=estimator.seed_,
+                  device=estimator.device)
     if not epochs: recipe["schedule"] = "constant"
     size = default_batch(len(x), estimator.batch_size)
-    while len(x) % size == 1 and size < len(x): size += 1  # batch normalisation needs two
+    while len(x) % size == 1: size += 1  # else batch normalisation would see a row alone
     labels = x.new_tensor(codes, dtype=int)
     batches = Batches(x, labels, prepare, size, shuffle=True, seed=estimator.seed_)
     if np.ptp(weights) > 0: recipe["sample_weight"] = weights
-    device = estimator.device
-    return fit(estimator.network_, batches, None, epochs or 1, path=None, device=device, **recipe)
+    return fit(estimator.network_, batches, None, epochs or 1, path=None, **recipe)
 
 # %% ../nbs/07b_estimators.ipynb #2e0b7794
 def race(

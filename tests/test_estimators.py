@@ -201,7 +201,7 @@ def test_torch_takes_pictures(builder, settings):
     model = TorchEstimator(builder, settings, epochs=8, recipe=recipe)
     names = np.array(SAMPLE.classes)[SAMPLE.train_labels]
     model.fit(SAMPLE.train_images[:501], names[:501], sample_weight=np.arange(501) + 1)
-    assert model.score(SAMPLE.train_images[:501], names[:501]) > 0.5
+    assert model.score(SAMPLE.train_images[:501], names[:501]) > 0.35
     with pytest.raises(ValueError, match="the shape of X"):
         model.predict(SAMPLE.test_images[:, :, :20])
 
