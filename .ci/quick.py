@@ -12,7 +12,7 @@ import sys
 
 from package import NAME, ROOT, run
 
-SLOW = ("test_resume", "test_site", "test_solutions", "test_sweeps")
+SLOW = ("test_resume", "test_site", "test_solutions", "test_sweeps", "test_try")
 
 
 def changed():
@@ -29,10 +29,11 @@ def concerned(files):
     names = [re.search(rf"^{NAME}/(\w+)\.py$", path) for path in files]
     modules = "|".join(name[1] for name in names if name) or "(?!)"
     uses = re.compile(rf"^\s*from {NAME}(?:\.| import .*\b)(?:{modules})\b", flags=re.M)
+    page = any(path.startswith("nbs/try") for path in files)
     for path in sorted((ROOT / "tests").glob("test_*.py")):
         name = path.relative_to(ROOT).as_posix()
         light = path.stem not in SLOW and uses.search(path.read_text(encoding="utf-8"))
-        if name in files or light:
+        if name in files or light or (page and path.stem == "test_try"):
             yield name
 
 

@@ -1,10 +1,12 @@
 "The page Try it, in a browser: its networks answer and learn as Python's do, nothing leaves it."
 
 import base64
+import io
 
 import numpy as np
 import pytest
-from browser import LOOK, PHONE, SCREEN, site, visit  # noqa: F401 (site and visit are fixtures)
+from browser import LOOK, PHONE, ROOT, SCREEN, site, visit  # noqa: F401 (fixtures are used)
+from PIL import Image, ImageOps
 
 from fmnist.data import fashion_mnist_sample, flatten_images, random_generator
 from fmnist.layers import DroppedUnits
@@ -137,6 +139,53 @@ def kept_units(dropout, steps, m, widths):
     return np.concatenate(parts)
 
 
+PREPARED = """async text => {
+  const { prepare } = await import("/try/picture.js");
+  const { readPhoto } = await import("/try/drawing.js");
+  const bytes = Uint8Array.from(atob(text), each => each.charCodeAt(0));
+  const canvas = await readPhoto(new File([bytes], "a.png", { type: "image/png" }));
+  const picture = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  const { steps, remarks } = prepare(picture);
+  const packed = values => btoa(Array.from(new Uint8Array(Float32Array.from(values).buffer),
+    byte => String.fromCharCode(byte)).join(""));
+  return { remarks, steps: steps.map(({ name, image: { values, height, width } }) =>
+    ({ name, values: packed(values), shape: [height, width] })) };
+}"""
+
+
+def pictures():
+    "Some to prepare: drawn ones, one that is cut off, large, with holes, and one of the set."
+    from fmnist.drawings import DRAWINGS, draw
+
+    first = [draw(name) for name in list(DRAWINGS)[:2]]
+    small, large = first[0].crop((40, 60, 300, 400)), first[1].resize((900, 720))
+    clear = first[0].convert("RGBA")
+    clear.putalpha(ImageOps.invert(first[0].convert("L")).point(lambda value: 255*(value > 60)))
+    of_the_set = Image.fromarray(255 - fashion_mnist_sample().test_images[0])
+    return {**dict(zip(DRAWINGS, first, strict=False)), "cut off": small, "large": large,
+            "clear": clear, "of the set": of_the_set}  # fmt: skip
+
+
+def test_pictures_are_prepared_as_in_python(visit, site):
+    from fmnist.use import as_grey, prepare
+
+    page, wrong = visit(site, "try.html")
+    for name, picture in pictures().items():
+        file = io.BytesIO()
+        picture.save(file, "PNG")
+        found = page.evaluate(PREPARED, base64.b64encode(file.getvalue()).decode())
+        steps, remarks = prepare(as_grey(picture))
+        assert [step["name"].replace("×", "x") for step in found["steps"]] == [
+            step.name for step in steps
+        ], name
+        for step, expected in zip(found["steps"], steps, strict=True):
+            values = as_array(step["values"]).reshape(step["shape"])
+            least = 1 if step["name"] == "28 × 28" else 0.01  # rounding may go either way
+            assert abs(values - expected.image).max() <= least, (name, step["name"])
+        assert len(found["remarks"]) == len(remarks), name
+    assert not wrong, wrong
+
+
 def test_drawn_shoe_is_a_shoe(visit, site):
     page, wrong = visit(site, "try.html", viewport=SCREEN)
     draw(page, SHOE)
@@ -216,7 +265,9 @@ def test_by_keyboard(visit, site):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_on_a_phone(visit, site, scheme):
-    page, wrong = visit(site, "try.html", viewport=PHONE, has_touch=True, color_scheme=scheme)
+    calm = "reduce" if scheme == "dark" else "no-preference"
+    options = dict(has_touch=True, color_scheme=scheme, reduced_motion=calm)
+    page, wrong = visit(site, "try.html", viewport=PHONE, **options)
     page.locator("#picks button").nth(3).tap()
     wait_for_answers(page)
     page.locator("#learn").tap()
@@ -229,8 +280,20 @@ def test_on_a_phone(visit, site, scheme):
     assert small == 0 and not wrong, wrong
 
 
-def test_a_file_that_is_no_picture(visit, site):
+def test_a_photo_and_a_file_that_is_none(visit, site):
+    from fmnist.drawings import DRAWINGS, draw
+
     page, wrong = visit(site, "try.html", viewport=SCREEN)
     page.set_input_files("#photo", dict(name="a.txt", mimeType="text/plain", buffer=b"no picture"))
     page.get_by_text("a.txt is no picture that this browser can read").wait_for()
-    assert not wrong, wrong
+    file = io.BytesIO()
+    draw(list(DRAWINGS)[0]).save(file, "PNG")
+    page.set_input_files("#photo", dict(name="a.png", mimeType="image/png", buffer=file.getvalue()))
+    wait_for_answers(page)
+    assert page.locator("#steps li").count() == 6 and not wrong, wrong
+
+
+def test_moving_picture():
+    path = ROOT / "nbs" / "try.webp"
+    assert path.stat().st_size < 500_000
+    assert Image.open(path).n_frames > 20
