@@ -21,6 +21,7 @@ __all__ = [
     "CNN_TRAINING",
     "original_report",
     "original_accuracy",
+    "invented",
 ]
 
 # Table 2, and the text beside it.
@@ -78,4 +79,11 @@ def original_accuracy(
     study: str,  # Its name
 ) -> dict:  # Name of each arm -> test accuracy in percent, where the original report gives one
     "What it claims of a study, from one number each."
-    return original_report()["studies"].get(study, {})
+    return original_report()["studies"].get(study.removeprefix("first_"), {})
+
+
+def invented(
+    study: str,  # Its name
+) -> list:  # Names of arms
+    "The arms of a study that the original does not have: inventions of ours."
+    return original_report()["ours"].get(study.removeprefix("first_"), [])

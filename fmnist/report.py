@@ -34,8 +34,11 @@ from .files import atomic_write
 from .layers import Activation
 from .metrics import certainty, plot_confusion, plot_history, plot_mistakes
 from .mlp import MLP
+
+# %% ../nbs/06b_report.ipynb #c2a2a060
 from .original import (
-    ADOPTED, BASELINE_MLP, BEST_CNN, CNN_TRAINING, READINGS, original_accuracy, original_report)
+    ADOPTED, BASELINE_MLP, BEST_CNN, CNN_TRAINING, READINGS, invented, original_accuracy,
+    original_report)
 from .statistics import (
     STUDENT_FROM, choose, compare_rates, detectable, prediction_interval, summarise, typical_spread)
 from .store import published_folder, read_records, retrained_notes
@@ -388,7 +391,7 @@ def study_table(
 ) -> Table: # A row for each arm
     "Arms, intervals, the original's numbers, differences and verdicts."
     compared = {c.arm: c for c in comparisons(study, arms)}
-    ours, values = original_report()["ours"].get(study.name, []), accuracies(arms)
+    ours, values = invented(study.name), accuracies(arms)
     failed, rows = {name for name in arms if len(arms[name]) > len(values[name])}, []
     for row in arm_rows(study, arms):
         name = row["arm"]
@@ -425,7 +428,7 @@ def study_context(
     return context | dict(
         table=study_table(study, arms), figure=inline(plot_study(study, arms)), names=list(arms),
         results=provenance(results, known.own_results), rates=rate_comparisons(study, arms),
-        ours=study.name in original_report()["ours"], unlike=unlike_precisions(study, arms))
+        ours=bool(invented(study.name)), unlike=unlike_precisions(study, arms))
 
 # %% ../nbs/06b_report.ipynb #046d88c6
 def _scores_text(results, what):

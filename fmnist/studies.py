@@ -383,8 +383,12 @@ def best_reading(
 
 
 # %% ../nbs/05d_studies.ipynb #aad74df0
-_MODELS = {"MLP": mlp_arm(), "CNN": cnn_arm(), "hybrid": cnn_arm() | {"model": "hybrid"}}
-MODEL_STUDIES = [_study("models", "Which kind of model?", "Sections 7.2, 8 and 9", _MODELS, "MLP")]
+def _models(network, prefix=""):
+    arms = {"MLP": mlp_arm(), "CNN": _cnn_of(network), "hybrid": _cnn_of(network) | {"model": "hybrid"}}
+    return _study(f"{prefix}models", "Which kind of model?", "Sections 7.2, 8 and 9", arms, "MLP")
+
+MODEL_STUDIES = [_models(BEST_CNN)]
+if FIRST_STUDIES: FIRST_STUDIES.append(_models(FIRST_READING, "first_"))
 _SHORT = {"quick": {"numpy": dict(epochs=20, seeds=1), "torch": dict(epochs=1, seeds=1),
                     "modern CNN": dict(epochs=4, seeds=1)}}
 _REPORTED = {"MLP": mlp_arm(), "CNN": cnn_arm(), "modern CNN": dict(model=MODEL) | MODERN_RECIPES["fast"]}

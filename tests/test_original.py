@@ -65,7 +65,7 @@ def test_one_line_moves_all_studies_to_another_reading(moved):
     for name, (names, digests) in moved.items():
         if name == "as AlexNet, dropout 0.2":
             continue
-        assert names == [f"first_{study}" for study in studies]
+        assert names == [f"first_{study}" for study in (*studies, "models")]
         for arm, old in first.items():
             if arm.startswith(studies):
                 assert digests[f"first_{arm}"] == old and set(digests[arm]).isdisjoint(old), arm
