@@ -63,14 +63,21 @@ def _why_not(error):
         return f"it cannot be opened: {error.strerror}"
     return f"it is damaged, or of a kind that Pillow does not know ({error})"
 
+# %% ../nbs/07_use.ipynb #6f0c9e0e
+def _check_file(name):
+    "Refuse folders, and what never ends, such as a pipe."
+    if os.path.isdir(name):
+        raise PictureError(f"{name} is a folder, expected a picture: name the files in it")
+    if "\0" not in name and os.path.exists(name) and not os.path.isfile(name):
+        raise PictureError(f"{name} is no file, expected a picture: save it first")
+
 # %% ../nbs/07_use.ipynb #0d7a6f47
 def open_picture(
     path:str|os.PathLike,  # A file
 ) -> tuple:  # PIL image, upright, and remarks: a list of sentences
     "Read a picture of any kind and size without believing the file."
     name = os.fsdecode(path)
-    if os.path.isdir(name):
-        raise PictureError(f"{name} is a folder, expected a picture: name the files in it")
+    _check_file(name)
     Image.init()
     formats = [known for known in FORMATS if known in Image.OPEN]
     try:
@@ -88,18 +95,19 @@ def _as_bytes(numbers):
     "Grey values of any range as uint8: up to 1, 255 or 65,535 is white, or the largest number."
     if numbers.dtype == np.uint8:
         return numbers
-    numbers = numbers.astype(float)
-    if not np.isfinite(numbers).all():
+    shades = numbers.astype(np.float32)  # a copy, which may be changed
+    if not np.isfinite(shades).all():
         raise PictureError("the picture has values that are no finite numbers")
-    most = numbers.max()
+    most = float(shades.max())
     white = next((white for white in (1, 255, 65535) if most <= white), most)
-    return np.rint(255*numbers.clip(0)/white).astype(np.uint8)
+    np.rint(np.multiply(shades.clip(0, out=shades), 255/white, out=shades), out=shades)
+    return shades.astype(np.uint8)
 
 def _on_ground(picture):
     "What is transparent lies on white, or on black if what is opaque is light."
     rgba = picture.convert("RGBA")
     bands = rgba.getchannel("A"), rgba.convert("RGB").convert("L")
-    alpha, grey = (np.asarray(band).astype(np.uint32) for band in bands)
+    alpha, grey = (np.asarray(band).astype(np.uint16) for band in bands)
     if not (alpha > 127).any():
         raise PictureError("the picture is transparent everywhere")
     level = 0 if grey[alpha > 127].mean() > 127.5 else 255
@@ -473,14 +481,15 @@ _model = cache(load_model)
 
 def _thumbnail(picture):
     "What is to be shown of the picture itself: in colour, where that is easily done."
-    small = picture.copy()
-    small.thumbnail((200, 200))
+    if picture.mode.startswith(("I", "F")): return shrink(as_grey(picture), 200)
     try:
+        small = picture.copy()
+        small.thumbnail((200, 200))
         rgba = small.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         return np.asarray(Image.alpha_composite(white, rgba).convert("RGB"))
-    except ValueError:
-        return as_grey(small)
+    except ValueError:  # colours of a kind that Pillow cannot convert
+        return shrink(as_grey(picture), 200)
 
 def _read(source):
     "A picture from whatever it is given as, and remarks."

@@ -1,6 +1,7 @@
 "Networks that come with the package, and one's own pictures: what is kept, what is refused."
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -197,6 +198,13 @@ def test_an_image_of_the_set_stays_what_it_is(sample):
         assert np.array_equal(seen(image), image) and np.array_equal(seen(255 - image), image)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes by name")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(use.PictureError, match="is no file"):
+        use.predict_picture(tmp_path / "pipe.png", "mlp")
+
+
 @pytest.fixture
 def files(tmp_path, boot):
     "A folder with pictures of every kind; their names."
@@ -260,10 +268,12 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 @pytest.mark.parametrize("name, size, options", [
     ("huge.png", (10_000, 10_000), {}), ("bomb.png", (30_000, 30_000), {}),
     ("large.jpg", (10_000, 10_000), {}), ("progressive.jpg", (8_000, 8_000), {"progressive": True}),
-    ("large.png", (5_000, 4_900), {})])  # fmt: skip
+    ("large.png", (5_000, 4_900), {}), ("large_clear.png", (5_000, 4_900), {"mode": "RGBA"}),
+    ("large_deep.png", (5_000, 4_900), {"mode": "I;16"})])  # fmt: skip
 def test_large_pictures_do_not_fill_the_memory(name, size, options, tmp_path):
     "100 and 900 megapixels: refused unread, or read at an eighth of their size."
-    picture = Image.new("1" if name == "bomb.png" else "L", size, 1 if name == "bomb.png" else 255)
+    mode = options.pop("mode", "1" if name == "bomb.png" else "L")
+    picture = Image.new(mode, size, {"1": 1, "L": 255, "RGBA": (255,)*4, "I;16": 65535}[mode])
     picture.paste(0, (size[0]//4, size[1]//3, size[0]//2, size[1]*2//3))
     picture.save(tmp_path / name, **options)
     del picture
