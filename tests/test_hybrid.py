@@ -1,7 +1,5 @@
 "The hybrid: its gradients by hand are those of autograd, however it is called."
-import threading
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -13,7 +11,7 @@ from fmnist.data import cnn_batches, fashion_mnist_sample
 from fmnist.hybrid import Head, hybrid_model
 from fmnist.mlp import MLP
 from fmnist.recipes import ModernMLP
-from fmnist.training import fit, predict_proba, validate
+from fmnist.training import fit, validate
 
 DATA = fashion_mnist_sample()
 LOADERS = cnn_batches(DATA)
@@ -124,21 +122,3 @@ def test_it_resumes_and_averages(tmp_path):
     resumed, other = run(tmp_path, epochs=3, resume=True, **options)
     assert [e.valid_loss for e in whole.epochs] == [e.valid_loss for e in resumed.epochs]
     assert all(map(torch.equal, model.state_dict().values(), other.state_dict().values()))
-
-
-def test_prediction_is_safe_in_threads():
-    model = hybrid_model(channels=(4, 8, 8, 8, 8), hidden=(16,))
-    parts = [DATA.test_images[start : start + 20] for start in range(0, 200, 20)]
-    expected, wrong = [predict_proba(model, part) for part in parts], []
-
-    def ask(number):
-        for _ in range(20):
-            if not np.array_equal(predict_proba(model, parts[number]), expected[number]):
-                wrong.append(number)
-
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(10)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong

@@ -168,15 +168,17 @@ def test_the_page_without_published_results(run, tmp_path):
 
 def test_nothing_of_matplotlib_keeps_the_page_from_being_written(folder, tmp_path):
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\n")
-    command = "from fmnist.report import fmnist_report; fmnist_report()"
-    arguments = ["--budget", "smoke", "--folder", str(folder), "--output", str(tmp_path / "page" / "index.html")]
-    settings = {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc")}
-    for backend, more in (("nonsense", ["--check"]), ("module://not_there", [])):
-        called = [sys.executable, "-c", command, *arguments, *more]
-        environment = os.environ | settings | {"MPLBACKEND": backend}
-        done = subprocess.run(called, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-    assert (tmp_path / "page" / "index.html").stat().st_size > 100_000
+    output = tmp_path / "page" / "index.html"
+    words = ["--budget", "smoke", "--folder", str(folder), "--output", str(output)]
+    command = f"""from fmnist import report
+report.published_folder = lambda: "nowhere"  # fewer figures are drawn
+report.fmnist_report({[*words, "--check"]})
+report.fmnist_report({words})"""
+    settings = {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc"), "MPLBACKEND": "module://not_there"}
+    called = [sys.executable, "-c", command]
+    done = subprocess.run(called, env=os.environ | settings, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert output.stat().st_size > 100_000
 
 
 def test_a_place_that_is_none_is_found_before_the_training(tmp_path):

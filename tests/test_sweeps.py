@@ -617,41 +617,38 @@ def test_commands_are_those_of_the_package(capsys):
         commands.fmnist_fly
 
 
-@pytest.fixture
-def cluster(tmp_path):
-    "A Dask scheduler and two workers, each a process of its own; (address, [scheduler, worker, worker])."
+def dask(kind, tmp_path, *options):
+    "A scheduler or a worker of Dask, a process of its own, and the file where they meet."
     pytest.importorskip("distributed", reason="needs the extra fmnist[dask]")
     file = tmp_path / "scheduler.json"
-    processes = [
-        start(
-            "-m",
-            "distributed.cli.dask_scheduler",
-            "--port",
-            "0",
-            "--no-dashboard",
-            "--scheduler-file",
-            file,
-            cwd=tmp_path,
-        )
-    ]
+    options = ["--no-dashboard", "--scheduler-file", file, *options]
+    return start("-m", f"distributed.cli.dask_{kind}", *options, cwd=tmp_path), file
+
+
+def dask_scheduler(tmp_path):
+    "Its address, and its process."
+    process, file = dask("scheduler", tmp_path, "--port", "0")
     until(lambda: file.exists() and file.read_text().endswith("}"), "the scheduler")
-    for _ in range(2):
-        processes.append(
-            start(
-                "-m",
-                "distributed.cli.dask_worker",
-                "--scheduler-file",
-                file,
-                "--nthreads",
-                "1",
-                "--no-nanny",
-                "--no-dashboard",
-                "--local-directory",
-                tmp_path,
-                cwd=tmp_path,
-            )
-        )
-    return json.loads(file.read_text())["address"], processes
+    return json.loads(file.read_text())["address"], process
+
+
+def dask_worker(tmp_path):
+    "The process of a worker for one call at a time."
+    options = ["--nthreads", "1", "--no-nanny", "--local-directory", tmp_path]
+    return dask("worker", tmp_path, *options)[0]
+
+
+def initialization(tmp_path, address):
+    "The arguments of `fmnist_run` for a study of three trials on a cluster."
+    words = ["initialization", "--budget", "smoke", "--seeds", "1", "--scheduler", address]
+    return [*words, "--folder", str(tmp_path / "runs")]
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    "A Dask scheduler and two workers; (address, [scheduler, worker, worker])."
+    address, scheduler = dask_scheduler(tmp_path)
+    return address, [scheduler, dask_worker(tmp_path), dask_worker(tmp_path)]
 
 
 def test_dask_worker_killed_in_mid_sweep(cluster, tmp_path):
@@ -684,31 +681,8 @@ def test_dask_worker_killed_in_mid_sweep(cluster, tmp_path):
 
 def test_dask_without_workers(tmp_path):
     "It is said within ten seconds, and the first worker that comes is given the work."
-    pytest.importorskip("distributed", reason="needs the extra fmnist[dask]")
-    file = tmp_path / "scheduler.json"
-    options = ["--scheduler-file", file]
-    start(
-        "-m",
-        "distributed.cli.dask_scheduler",
-        "--port",
-        "0",
-        "--no-dashboard",
-        *options,
-        cwd=tmp_path,
-    )
-    until(lambda: file.exists() and file.read_text().endswith("}"), "the scheduler")
-    address = json.loads(file.read_text())["address"]
-    arguments = [
-        "initialization",
-        "--budget",
-        "smoke",
-        "--seeds",
-        "1",
-        "--scheduler",
-        address,
-        "--folder",
-        str(tmp_path / "runs"),
-    ]
+    address, _ = dask_scheduler(tmp_path)
+    arguments = initialization(tmp_path, address)
     driver = start("-c", f"from fmnist.studies import fmnist_run; fmnist_run({arguments})")
     until(lambda: (tmp_path / "runs").exists(), "the run")
     began = time.monotonic()
@@ -716,8 +690,7 @@ def test_dask_without_workers(tmp_path):
     while "has no workers" not in said:
         said = driver.stderr.readline()
     assert time.monotonic() - began < 10 and address in said, said
-    worker = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", tmp_path]
-    start("-m", "distributed.cli.dask_worker", *options, *worker, cwd=tmp_path)
+    dask_worker(tmp_path)
     _, error = driver.communicate(timeout=120)
     assert driver.returncode == 0 and len(content(tmp_path / "runs")) == 3, error
 
@@ -755,22 +728,9 @@ def test_dask_tries_again(cluster, tmp_path, monkeypatch):
     from fmnist import studies
 
     monkeypatch.setattr(studies, "run_trials", partial(run_trials, run=fails_first))
-    studies.fmnist_run(
-        [
-            "initialization",
-            "--budget",
-            "smoke",
-            "--seeds",
-            "1",
-            "--scheduler",
-            cluster[0],
-            "--folder",
-            str(tmp_path / "runs"),
-        ]
-    )
-    assert [isinstance(record, Result) for record in read_records(tmp_path / "runs").values()] == [
-        True
-    ] * 3
+    studies.fmnist_run(initialization(tmp_path, cluster[0]))
+    records = read_records(tmp_path / "runs").values()
+    assert [isinstance(record, Result) for record in records] == [True] * 3
 
 
 def test_dask_scheduler_killed(cluster, tmp_path):

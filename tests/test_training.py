@@ -15,6 +15,7 @@ from fmnist import training
 from fmnist.checks import CheckpointError, TrainingDiverged
 from fmnist.cnn import CNNModel
 from fmnist.data import Batches, augmentation, cnn_batches, fashion_mnist_sample, normalise_images
+from fmnist.hybrid import hybrid_model
 from fmnist.training import (
     Muon,
     WeightAverage,
@@ -411,8 +412,9 @@ def test_probabilities_of_images_and_of_loaders():
     assert np.allclose(single, by_loader[:1], atol=1e-6)
 
 
-def test_prediction_is_safe_in_threads():
-    model, images = CNNModel(**TINY), DATA.test_images
+@pytest.mark.parametrize("build", [CNNModel, hybrid_model])
+def test_prediction_is_safe_in_threads(build):
+    model, images = build(**TINY), DATA.test_images
     parts = [images[start : start + 20] for start in range(0, 200, 20)]
     expected, wrong = [predict_proba(model, part) for part in parts], []
 
