@@ -769,7 +769,7 @@ def plot_forest(
     for ax, (title, part) in zip(axes[:, 0], panels.items(), strict=True):
         _panel(ax, title, part, palette)
     _ticks(ax, [j for part in panels.values() for j in part])
-    ax.set_xlabel("effect (points)")
+    ax.set_xlabel("effect (points, unless a name says otherwise)")
     _legend(fig, palette)
     return fig
 

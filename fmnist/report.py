@@ -7,8 +7,9 @@ __all__ = ['PRICES', 'Known', 'only_results', 'Table', 'table_of', 'half_width',
            'accuracies', 'full_runs', 'inline', 'network_context', 'provenance', 'lacking', 'plot_study',
            'plot_headline', 'study_table', 'rate_comparisons', 'study_context', 'best_table', 'reading_context',
            'table_3', 'plot_curves', 'figure_context', 'claims_rows', 'choice_rows', 'history_rows', 'untested_rows',
-           'claims_context', 'margin_reason', 'baselines_path', 'public_path', 'Price', 'costs', 'plot_pareto',
-           'costs_context', 'signals', 'plot_signals', 'why_context', 'write_report', 'check_output', 'fmnist_report']
+           'claims_context', 'margin_reason', 'seeds_table', 'baselines_path', 'public_path', 'Price', 'costs',
+           'plot_pareto', 'costs_context', 'signals', 'plot_signals', 'why_context', 'write_report', 'check_output',
+           'fmnist_report']
 
 # %% ../nbs/06b_report.ipynb #d482c23a
 import base64, json, math, os, shlex, sys, tempfile
@@ -43,8 +44,8 @@ from .statistics import (
     STUDENT_FROM, choose, compare_rates, detectable, prediction_interval, summarise, typical_spread)
 from .store import published_folder, read_records, retrained_notes
 from .studies import (
-    BUDGETS, FIRST_STUDIES, MLP_STUDIES, OPEN_STUDIES, READING_STUDIES, STUDIES, arm_rows,
-    best_reading, comparisons, planned_seeds, report_parser, unlike_precisions)
+    BUDGETS, FIRST_STUDIES, GROUPS, MLP_STUDIES, OPEN_STUDIES, READING_STUDIES, STUDIES, arm_rows,
+    best_reading, comparisons, fixed_on, planned_seeds, report_parser, unlike_precisions)
 from .trials import Result, is_final
 
 # %% ../nbs/06b_report.ipynb #4fcd00bc
@@ -689,6 +690,24 @@ def _retrained():
 
 _SUMMED = ("replaced", "alike", "accuracy", "outcome")
 
+# %% ../nbs/06b_report.ipynb #c2a2a061
+def seeds_table(
+    known:Known # What there is
+) -> Table: # A row for the arms of a study that have the same plan
+    "How many seeds were planned, since when, and how many have been run."
+    rows = []
+    for study in (*GROUPS["all"], *OPEN_STUDIES, *READING_STUDIES):
+        plan, alike = planned_seeds(study), {}
+        for arm, records in study_records(study, known.full).items():
+            done = sum(map(is_final, records.values()))
+            alike.setdefault((plan[arm], fixed_on(study.name, arm)), {})[arm] = done
+        for (number, date), arms in alike.items():
+            names = "all" if len(alike) == 1 else ", ".join(arms)
+            low, high = _range(arms.values())
+            ran = f"{low}" if low == high else f"{low} to {high}"
+            rows.append([study.name, names, number, date or "not written down", ran])
+    return table_of(["Study", "Arms", "Planned seeds", "Fixed on", "Run"], rows)
+
 # %% ../nbs/06b_report.ipynb #c2a2a02c
 def _counts(judgements):
     "Every number of claims on the page, each counted in findings."
@@ -1043,7 +1062,8 @@ def _studies_context(known):
     studies = {name: study_context(STUDIES[name], known) for name in every}
     return dict(figures=figures, studies=studies, best=best_table(known), table_3=table_3(known),
                 claims=claims_context(known), corrections=corrections(known.full),
-                costs=costs_context(known), reading=reading_context(known), shown=shown)
+                costs=costs_context(known), reading=reading_context(known), shown=shown,
+                seeds=seeds_table(known))
 
 # %% ../nbs/06b_report.ipynb #feb7f753
 def write_report(

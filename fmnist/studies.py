@@ -6,8 +6,8 @@
 __all__ = ['BUDGETS', 'MLP_STUDIES', 'OPEN_STUDIES', 'CNN_STUDIES', 'FIRST_STUDIES', 'READING_STUDIES', 'NEAR', 'MODEL_STUDIES',
            'REPORT', 'RECIPE_STUDIES', 'RECORD_STUDIES', 'GROUPS', 'STUDIES', 'arm', 'mlp_arm', 'modern_mlp_arm',
            'cnn_arm', 'against', 'Study', 'planned_seeds', 'plan_of', 'collect', 'best_reading', 'report_trials',
-           'arm_rows', 'comparisons', 'chosen_by_validation', 'count_of', 'unlike_precisions', 'study_table',
-           'Findings', 'plot_comparisons', 'report_parser', 'fmnist_run', 'fmnist_results']
+           'fixed_on', 'arm_rows', 'comparisons', 'chosen_by_validation', 'count_of', 'unlike_precisions',
+           'study_table', 'Findings', 'plot_comparisons', 'report_parser', 'fmnist_run', 'fmnist_results']
 
 # %% ../nbs/05d_studies.ipynb #8da18298
 import argparse, math
@@ -449,6 +449,22 @@ GROUPS = {"mlp": MLP_STUDIES, "cnn": CNN_STUDIES, "all": [*MLP_STUDIES, *CNN_STU
 GROUPS = {name: studies for name, studies in GROUPS.items() if studies}
 _OTHERS = [*OPEN_STUDIES, *READING_STUDIES, *FIRST_STUDIES, REPORT, *RECIPE_STUDIES, *RECORD_STUDIES]
 STUDIES = {study.name: study for study in (*GROUPS["all"], *_OTHERS)}
+
+# %% ../nbs/05d_studies.ipynb #0be17d21
+_LATEST = [*OPEN_STUDIES, *READING_STUDIES[1:]]
+_LATEST += [] if BEST_CNN is FIRST_READING else [*CNN_STUDIES, *MODEL_STUDIES]
+_DATES = dict.fromkeys([study.name for study in _LATEST], "2026-11-28") | dict.fromkeys(
+    ["reading", "fast_cnn", "tiny_cnn", "best_modern_cnn", "cnn_options"], "2026-11-27")
+_ARM_DATES = dict.fromkeys([("activation", "gelu"), ("activation", "relu"), ("best_mlp", "Table 1")],
+                           "2026-11-28")
+
+def fixed_on(
+    study:str, # A key of `STUDIES`
+    arm:str # One of its arms
+) -> str: # Such as "2026-11-28"; empty where it was not written down before the runs
+    "When the number of seeds of an arm was fixed."
+    return _ARM_DATES.get((study, arm), _DATES.get(study, ""))
+
 
 # %% ../nbs/05d_studies.ipynb #6401febf
 def _results(arms):

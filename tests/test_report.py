@@ -12,6 +12,7 @@ from browser import LOOK, PHONE, report, visit  # noqa: F401 (report and visit a
 from fmnist import report as page
 from fmnist.claims import by_network, findings, judge, study_records
 from fmnist.data import fashion_mnist_sample
+from fmnist.original import READINGS
 from fmnist.report import Known, Table, lacking, study_context, study_table, table_of
 from fmnist.runner import run_trials
 from fmnist.store import published_folder, read_records
@@ -153,6 +154,37 @@ def test_every_count_of_claims_comes_from_one_list(published):
     assert context["by_images"] >= context["these_images"]
     assert all(len(row) == 6 for row in context["choices"])
     assert all(len(row) == 4 for row in context["sensitivity"] + context["history"])
+
+
+def test_what_was_planned_stands_beside_what_was_run(published):
+    "With the date on which the number was fixed; nothing is decided about readings that have no results."
+    rows = page.seeds_table(Known({}, published)).groups[0][1]
+    assert ["activation", "gelu, relu", 31, "2026-11-28"] in [row[:4] for row in rows]
+    assert ["dropout", "all", 10, "not written down", "10"] in rows
+    nothing = page.reading_context(Known({}, {}))
+    assert nothing["chosen"] is None and nothing["missing"]["everywhere"] == 3
+    assert [row[0] for row in nothing["table"].groups[0][1]] == [*READINGS, "the original"]
+
+
+def test_the_reading_is_chosen_by_validation(made_up):
+    "Within a tenth of a point the one that is closest to what is printed; nothing before all have three seeds."
+    study = STUDIES["reading"]
+    found = made_up(study, seeds=3)
+
+    def with_validation(**percent):
+        names = dict(zip(("literal_5", "literal_2", "alex_5", "alex_2"), READINGS, strict=True))
+        settings = {names[key]: value for key, value in percent.items()}
+        digests = {t.digest: settings[name] for name, ts in study.trials("full", 3).items() for t in ts}
+        return Known({key: replace(r, valid=digests[key] / 100) for key, r in found.items()}, {})
+
+    def chosen(**percent):
+        return page.reading_context(with_validation(**percent))["chosen"]
+
+    assert chosen(literal_5=92.0, literal_2=92.5, alex_5=92.3, alex_2=92.1) == "literal, dropout 0.2"
+    assert chosen(literal_5=92.42, literal_2=92.5, alex_5=92.3, alex_2=92.1) == "literal, dropout 0.5"
+    assert chosen(literal_5=92.0, literal_2=92.1, alex_5=92.3, alex_2=92.25) == "as AlexNet, dropout 0.5"
+    few = Known({key: r for key, r in list(found.items())[1:]}, {})
+    assert page.reading_context(few)["chosen"] is None
 
 
 def test_the_page_without_published_results(run, tmp_path):
