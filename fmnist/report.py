@@ -597,7 +597,8 @@ def _claim_row(judgement, over_page):
         effect += f" ({over_page:.3f})"
     if j.images:
         low, high, p = j.images
-        effect += f"; with other images {low:+.2f} to {high:+.2f}, p = {p:.3f}"
+        effect += f"; with other images {low:+.2f} to {high:+.2f}"
+        effect += f", p = {p:.3f}" if math.isfinite(j.p) else ""
     return [f"{claim.name}: {_verdict_text(j)}", f"{claim.words} ({claim.where})",
             f"{claim.effect}: {claim.rule}", effect, _marks(j)]
 
