@@ -25,7 +25,6 @@ from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
 from notebooks import badges, launch_links
 from package import NAME, ROOT, settings
-from try_page import write_data
 
 NOTEBOOKS = ROOT / settings["nbs_path"]
 FILES = f"{settings['git_url']}/blob/{settings['branch']}"
@@ -287,13 +286,17 @@ def prepare(folder):
             (folder / path.name).write_text(unnumbered(text), encoding="utf-8")
         elif path.is_file():
             shutil.copy(path, folder)
-    shutil.copytree(NOTEBOOKS / "try", folder / "try")
-    (folder / "try" / "data").mkdir()
-    write_data(folder / "try" / "data")
+    project = {"output-dir": "_docs"}
+    if (NOTEBOOKS / "try").exists():
+        from try_page import write_data
+
+        shutil.copytree(NOTEBOOKS / "try", folder / "try")
+        (folder / "try" / "data").mkdir()
+        write_data(folder / "try" / "data")
+        project["resources"] = ["try/", "try-offline.js"]
     (folder / "api.qmd").write_text(api_page(symbols), encoding="utf-8")
     website = {"title": settings["lib_name"], "site-url": SITE, "repo-url": settings["git_url"]}
     website |= {"description": settings["description"], "repo-branch": settings["branch"]}
-    project = {"output-dir": "_docs", "resources": ["try/", "try-offline.js"]}
     about = {"project": project, "website": website}
     about["smalldocs"] = {"linkify": True}
     (folder / "nbdev.yml").write_text(yaml.dump(about), encoding="utf-8")
