@@ -133,7 +133,7 @@ def with_words(words, text):
 
 def for_github(text):
     "Links between notebooks lead to the site, those to files to the files."
-    text = re.sub(r"\]\((\w+)\.ipynb", rf"]({SITE}/\1.html", unnumbered(text))
+    text = re.sub(r"\]\((\w+)\.(?:ipynb|qmd)", rf"]({SITE}/\1.html", unnumbered(text))
 
     def from_the_top(match):
         return f"]({os.path.normpath(os.path.join(settings['nbs_path'], match[1]))})"

@@ -34,6 +34,9 @@ export function startLearning() {
     attributeFilter: ["class", "data-scheme"],
   });
   window.addEventListener("resize", redraw);
+  document.addEventListener("visibilitychange", () => {
+    if (running) worker.postMessage([document.hidden ? "pause" : "run"]); // nobody looks
+  });
   showEmpty();
   return {
     ask: (id, pixels) => state?.alone && worker.postMessage(["ask", { id, pixels }]),

@@ -10,7 +10,8 @@ startTrying(startLearning());
 // server.
 async function keep() {
   const { active } = await navigator.serviceWorker.ready;
-  const parts = performance.getEntriesByType("resource").map((each) => each.name);
+  const loaded = performance.getEntriesByType("resource").map((each) => each.name);
+  const parts = loaded.filter((name) => name.startsWith(location.origin)); // of this site
   const channel = new MessageChannel();
   channel.port1.onmessage = () => (document.documentElement.dataset.kept = true);
   active.postMessage([location.href.split("#")[0], ...parts], [channel.port2]);
