@@ -205,6 +205,8 @@ def test_learning(visit, site):
     )
     gaps = page.evaluate(GAPS)  # milliseconds between two pictures of the screen
     assert gaps[60] < 100, gaps  # the median; 17 on an idle machine
+    page.click("#again")
+    page.wait_for_function("document.getElementById('progress').dataset.steps < 20")
     page.click("#learn")
     assert page.inner_text("#learn") == "Learn"
     draw(page, SHOE)
@@ -217,6 +219,15 @@ def test_learning(visit, site):
     reached = [float(end.rpartition(": ")[2].rstrip(" %")) for end in ends]
     assert f"From {min(reached):.1f} % to {max(reached):.1f} %" in page.inner_text("#luck")
     assert min(reached) > 60
+
+
+def test_mirrored_sneakers_as_the_page_says():
+    from fmnist.pretrained import load_model
+
+    data = fashion_mnist_sample()
+    sneakers = data.test_images[data.test_labels == 7][:5, :, ::-1]
+    assert sorted(load_model("mlp").predict(sneakers)) == [5, 7, 7, 8, 8]
+    assert set(load_model("modern_cnn").predict(sneakers)) == {7}
 
 
 def test_too_high_a_rate_is_explained(visit, site):

@@ -70,10 +70,11 @@ function begin(seeds) {
   worker ??= startWorker();
   const alone = seeds.length === 1;
   const nets = seeds.map((seed) => ({ seed, steps: 0, training: [], test: [] }));
-  state = { alone, nets, started: performance.now() };
+  state = { number: (state?.number ?? 0) + 1, alone, nets, started: performance.now() };
   worker.postMessage(["pause"]);
   const steps = alone ? Infinity : Math.round(LONG * EPOCH);
-  worker.postMessage(["start", { settings: settings(), seeds, steps }]);
+  const { number } = state;
+  worker.postMessage(["start", { settings: settings(), seeds, steps, number }]);
   find("alone").hidden = !alone;
   find("many").hidden = alone;
   run();
@@ -119,11 +120,10 @@ function startWorker() {
   return made;
 }
 
-function take({ news, weights, units, running: goesOn }) {
-  if (news.length !== state.nets.length) return; // of a start before this one
-  news.forEach(({ seed, steps, points }, i) => {
+function take({ number, news, weights, units, running: goesOn }) {
+  if (number !== state.number) return; // of a start before this one
+  news.forEach(({ steps, points }, i) => {
     const net = state.nets[i];
-    if (net.seed !== seed) return;
     net.steps = steps;
     for (const point of points) net[point.of].push(point);
   });

@@ -12,6 +12,7 @@ let sample = null; // {train, trainLabels, test, testLabels}
 let runs = []; // networks that learn, each with its own order of images
 let running = false;
 let goal = Infinity; // steps after which a run is over
+let number = 0; // of the start that the page asked for
 
 async function readSample() {
   const arrays = await readArrays(new URL("data/sample.bin", import.meta.url));
@@ -88,13 +89,14 @@ function turn() {
 function tell() {
   const [first] = runs[0].network.layers;
   const weights = runs.length === 1 ? first.W.slice() : null;
-  self.postMessage({ news: runs.map((run) => run.news()), weights, units: first.k, running });
+  const news = runs.map((run) => run.news());
+  self.postMessage({ number, news, weights, units: first.k, running });
 }
 
 const orders = {
-  async start({ settings, seeds, steps = Infinity }) {
+  async start({ settings, seeds, steps, number: asked }) {
     sample ??= await readSample();
-    goal = steps;
+    [goal, number] = [steps, asked];
     runs = seeds.map((seed) => new Run(settings, seed));
     tell();
   },

@@ -8,7 +8,8 @@ const find = (id) => document.getElementById(id);
 const NETWORKS = { modern_cnn: "CNN", mlp: "MLP" };
 const FIRST = 9; // of the fifty, a boot: what is shown at first
 const UNSURE = 0.45; // as in fmnist.use: the CNN is less sure of 2 in 100 test images
-const shown = { id: 0, pixels: null, answers: {}, remarks: [] }; // what the page is about just now
+// What the page is about just now.
+const shown = { id: 0, pixels: null, answers: {}, remarks: [], steps: [] };
 let classes = [];
 let own = null; // the network of the right half, once it has learned something
 let worker = null;
@@ -18,7 +19,7 @@ export function startTrying(learning) {
   const pad = startDrawing({ onChange: usePicture });
   own.onChange(() => shown.pixels && own.ask(shown.id, shown.pixels));
   own.onAnswer((id, answer) => take(id, "own", answer));
-  find("mirror").addEventListener("click", () => shown.pixels && ask(mirrored(shown.pixels)));
+  find("mirror").addEventListener("click", mirror);
   readArrays(new URL("data/images.bin", import.meta.url)).then(
     (arrays) => showPicks(arrays, pad),
     (error) => (find("verdict").textContent = `The test images did not come: ${error.message}.`),
@@ -47,6 +48,19 @@ function useTestImage({ pixels, canvas, label, button }, pad, answers = null) {
   begin(pixels, remarks);
   shown.answers = answers;
   showAnswers();
+}
+
+// The last step, the other way round.
+function mirror() {
+  if (!shown.pixels) return;
+  const pixels = mirrored(shown.pixels);
+  const was = shown.steps.at(-1);
+  const name = was.name === "mirrored" ? "28 × 28" : "mirrored";
+  showSteps([
+    ...shown.steps.slice(0, -1),
+    { ...was, name, image: { ...was.image, values: pixels } },
+  ]);
+  ask(pixels, shown.remarks);
 }
 
 const asItIs = (pixels) => ({
@@ -146,6 +160,7 @@ function clear(remarks = []) {
 // --- pictures ---
 
 function showSteps(steps) {
+  shown.steps = steps;
   const items = steps.map(({ name, image, light }) => {
     const canvas = document.createElement("canvas");
     grey(canvas, light ? image.values.map((value) => 255 - value) : image.values, image);
