@@ -9,6 +9,7 @@ that changed, or that import what changed. Slow tests, unless they changed, are 
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 from package import NAME, ROOT, run
 
@@ -42,7 +43,7 @@ def commands(files):
     notebooks = [path for path in files if re.match(r"nbs/[^/]*\.ipynb$", path)]
     yield [".ci/check.py"]
     for path in notebooks:
-        yield ["-c", "from nbdev.test import nbdev_test; nbdev_test()", "--path", path]
+        yield [str(Path(sys.executable).with_name("nbdev_test")), "--path", path]
     if stems := " or ".join(path[4:-6] for path in notebooks):
         yield ["-m", "pytest", "-q", "tests/test_solutions.py", "-k", stems]
     if tests := list(concerned(files)):
