@@ -268,6 +268,7 @@ def missing_command(
     some = [] if set(arms) == set(STUDIES[study].arms) else ["--arms", *arms]
     return shlex.join(["fmnist_run", study, "--budget", "full", *some])
 
+# %% ../nbs/06_claims.ipynb #b6757a94
 def missing_commands(
     judgements # Of `Judgement`, of any studies
 ) -> list: # Of commands
@@ -356,6 +357,7 @@ def _test_labels(data):
     known = json.loads(path.read_text(encoding="utf-8"))
     return unpack_labels(known["labels"]) if known["data"] == data else None
 
+# %% ../nbs/06_claims.ipynb #f6e8f52a
 @cache
 def _right(predictions, data):
     "Which test images a run gets right: 100 or 0 for each; None if that is not known."
@@ -365,6 +367,7 @@ def _right(predictions, data):
     found = unpack_labels(predictions)
     return (100*(found == labels)).astype(np.int8) if len(found) == len(labels) else None
 
+# %% ../nbs/06_claims.ipynb #4b2b0309
 def _of_image(record):
     "The same of a record; None of a failure."
     return _right(record.predictions, record.trial.data) if isinstance(record, Result) else None
@@ -390,6 +393,7 @@ def _counted(claim):
     own, other = (cost(STUDIES[claim.study].arms[name]) for [name] in (claim.arms, claim.than))
     return Judgement(claim, (own[which]/other[which],))
 
+# %% ../nbs/06_claims.ipynb #4eb10462
 def _runs_of(claim, arms):
     "A judgement that knows how many runs there are, and what became of them."
     plan = planned_seeds(STUDIES[claim.study])
@@ -558,6 +562,7 @@ def _registered():
     "Digests of all networks of the registry."
     return {digest for study in STUDIES for digest in _digests(study).values()}
 
+# %% ../nbs/06_claims.ipynb #08fb83c3
 def _chosen_digests(claim, name, value):
     "Digest of each arm with another choice; empty if that is nothing new, or in no study."
     arms = {arm: STUDIES[claim.study].arms[arm] for arm in claim.weights}

@@ -129,6 +129,7 @@ def default_batch(
     if n <= WHOLE: return n
     return 64 if n < 10_000 else 128
 
+# %% ../nbs/07b_estimators.ipynb #b141a7d2
 def default_epochs(
     n:int,  # Rows
     batch_size=None,  # If it was chosen
@@ -159,6 +160,7 @@ def scaled(
     if mean is None: return x
     return np.clip((x - mean)/deviation, -FARTHEST, FARTHEST)
 
+# %% ../nbs/07b_estimators.ipynb #62172f71
 def whole_seed(
     random_state,  # A whole number, None, or a generator of NumPy
 ) -> int:
@@ -373,6 +375,7 @@ def _means(rows):
     return {name: {contender: (np.mean([a for a, _ in each]), np.median([s for _, s in each]))
                    for contender, each in of_set.items()} for name, of_set in means.items()}
 
+# %% ../nbs/07b_estimators.ipynb #b48b0c30
 def race_table(
     rows:list,  # Of `race`, with two contenders
 ) -> str:  # A line for each data set

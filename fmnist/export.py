@@ -122,6 +122,7 @@ def writes(
         return function
     return keep
 
+# %% ../nbs/07c_export.ipynb #42f8cf07
 def write(
     graph,  # `Graph`
     layer,  # Of a class in `WRITERS`
@@ -144,6 +145,7 @@ def _row(graph, row, x):
 def _nothing(graph, layer, x):
     return x
 
+# %% ../nbs/07c_export.ipynb #d5b0eef1
 @writes("torch.ReLU", "torch.Tanh", "torch.Sigmoid")
 def _bend(graph, layer, x):
     return graph.add({"ReLU": "Relu"}.get(type(layer).__name__, type(layer).__name__), x)
@@ -158,6 +160,7 @@ def _two(value):
     "Height and width."
     return list(value) if isinstance(value, tuple) else [value, value]
 
+# %% ../nbs/07c_export.ipynb #ee92d481
 @writes("torch.Conv2d")
 def _convolution(graph, layer, x):
     plain = layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
@@ -168,6 +171,7 @@ def _convolution(graph, layer, x):
                      strides=_two(layer.stride), pads=2*_two(layer.padding),
                      dilations=_two(layer.dilation), group=layer.groups)
 
+# %% ../nbs/07c_export.ipynb #f058313f
 @writes("torch.BatchNorm2d")
 def _batch_norm(graph, layer, x):
     values = layer.weight, layer.bias, layer.running_mean, layer.running_var
@@ -185,6 +189,7 @@ def _pool(graph, layer, x):
     counted = int(layer.count_include_pad)
     return graph.add("AveragePool", x, count_include_pad=counted, **window)
 
+# %% ../nbs/07c_export.ipynb #e61a21e6
 @writes("torch.AdaptiveAvgPool2d")
 def _mean(graph, layer, x):
     check(layer.output_size == 1, "the pooling", layer, "AdaptiveAvgPool2d(1)")
@@ -207,6 +212,7 @@ def _our_linear(graph, layer, x):
 def _scale(graph, layer, x):
     return graph.add("Mul", graph.add("Sub", x, layer.mean), layer.inverse)
 
+# %% ../nbs/07c_export.ipynb #94f89510
 @writes("fmnist.Bias")
 def _bias(graph, layer, x):
     return graph.add("Add", x, layer.params["b"])
@@ -249,6 +255,7 @@ def _head(graph, head, x):
     params = {name: value.detach() for name, value in head.named_parameters()}
     return write(graph, with_params(head.mlp.network, params), x)
 
+# %% ../nbs/07c_export.ipynb #773defc9
 @writes("fmnist.Whitening")
 def _whitening(graph, layer, x):
     pads = [layer.size//2]*4
@@ -265,6 +272,7 @@ def _block(graph, block, x):
     y = pool(y, block.pool and not block.pool_first)
     return graph.add("Add", x, y) if block.residual else y
 
+# %% ../nbs/07c_export.ipynb #6f536b12
 @writes("fmnist.ModernCNN")
 def _modern(graph, model, x):
     maps = write(graph, model.blocks, write(graph, model.stem, x))
@@ -279,6 +287,7 @@ def _prepare(graph):
     x = graph.add("Unsqueeze", x, np.array([1]))
     return graph.add("Div", graph.add("Sub", x, 0.5), 0.5)
 
+# %% ../nbs/07c_export.ipynb #140a6e80
 def _image_shape(model, image_shape):
     "Height and width, given or known; a `ValueError` if they do not fit the model."
     pixels = model.config["input_size"] if isinstance(model, MLP) else None
@@ -303,6 +312,7 @@ def _shifted(graph, x, by, height, width):
     box = np.array([start]*2), np.array([start + height, start + width])
     return graph.add("Slice", wide, *box, np.array([2, 3]))
 
+# %% ../nbs/07c_export.ipynb #d8c43329
 def _views(graph, x, flip, shift, height, width):
     "The shares and names of the views, as `fmnist.training.view_images` has them."
     views = [(1.0, x)]
@@ -322,6 +332,7 @@ def _asked(graph, views, answer, classes):
     weighted = graph.add("Mul", said, np.reshape(shares, (-1, 1, 1)))
     return graph.add("ReduceSum", weighted, np.array([0]), keepdims=0)
 
+# %% ../nbs/07c_export.ipynb #d25aca38
 def _write_mlp(graph, model, height, width):
     "Probabilities, the mean of those of both views if the model looks twice."
     check(not model.many, "seed", model.config["seed"], "a single seed: one network a file")
@@ -499,12 +510,14 @@ def _state(model):
     memory = {f"extra.{name}": value for name, value in Named(network.layers, "memory").items()}
     return {**network.params, **memory}
 
+# %% ../nbs/07c_export.ipynb #dc66f000
 def _output_axis(name, shape):
     "Along which axis the outputs lie; None if these are no weights."
     if len(shape) < 2 or "extra." in name: return None
     ours = name.rpartition(".")[2][0] == "W"  # of an MLP, or of a hybrid's head
     return len(shape) - 1 if ours else 0
 
+# %% ../nbs/07c_export.ipynb #6aabe51b
 def _compare(model, twin, name):
     "Refuse a network that is not what its settings build."
     shapes = [{key: tuple(value.shape) for key, value in _state(each).items()}

@@ -233,6 +233,7 @@ def smallest_batch(
         return None
     return len(part.labels) % part.batch_size or min(part.batch_size, len(part.labels))
 
+# %% ../nbs/03d_mlp_recipes.ipynb #0486595b
 def check_smallest(
     batches,  # As for `smallest_batch`
 ):

@@ -581,6 +581,7 @@ def _marks(j):
         notes.append(f"validation images have it the other way ({j.validation:+.2f})")
     return ", ".join(notes)
 
+# %% ../nbs/06b_report.ipynb #43777ee8
 def _verdict_text(j):
     "The verdict, and in brackets what limits it."
     limits = ["tentative"]*j.tentative
@@ -860,6 +861,7 @@ def _price_looks():
     colours = [palette[i] for i in (0, 3, 2, 7, 7)]
     return dict(zip(kinds, zip(colours, "osD^X", strict=True), strict=True))
 
+# %% ../nbs/06b_report.ipynb #186b802b
 def _plot_levels(ax, rows):
     "Results whose price nobody has said: a line at their height, the name at its end."
     for row in rows:

@@ -159,6 +159,7 @@ def _block_sums(values, size):
              for length, start in zip(values.shape, starts, strict=True)]
     return np.add.reduceat(sums, starts[1], axis=1), np.outer(*sides)
 
+# %% ../nbs/07_use.ipynb #724ff20a
 def shrink(
     grey,  # (height, width)
     most:int=WORK,  # Longest side of what comes out, pixels
@@ -178,6 +179,7 @@ def frame(
     inside[wide:-wide, wide:-wide] = True
     return values[~inside]
 
+# %% ../nbs/07_use.ipynb #5a67f922
 def background(
     grey,  # (height, width)
 ) -> np.ndarray:  # The same shape
@@ -193,6 +195,7 @@ def _neighbours(y, x, shape):
     rows = range(max(y - 1, 0), min(y + 2, shape[0]))
     return [(row, column) for row in rows for column in range(max(x - 1, 0), min(x + 2, shape[1]))]
 
+# %% ../nbs/07_use.ipynb #8e3c4e52
 def _spread(numbers, cells, start, number):
     "Give a number to all cells that hang together with the first."
     todo = [start]
@@ -264,6 +267,7 @@ def _shares(old, new):
     overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
     return overlap.clip(0)*new/old
 
+# %% ../nbs/07_use.ipynb #d1cb82a5
 def area_average(
     image,  # (height, width)
     shape:tuple,  # The new (height, width)
@@ -290,6 +294,7 @@ def _blurred(image):
     rows = sum(w*padded[i:i + height] for i, w in enumerate(_WEIGHTS))
     return sum(w*rows[:, i:i + width] for i, w in enumerate(_WEIGHTS))
 
+# %% ../nbs/07_use.ipynb #9ee973e3
 def sharpen(
     image,  # (height, width), 0 to 255
     amount:float=0.5,  # How much of the difference from its blurred copy is added
@@ -363,6 +368,7 @@ def _border_remarks(mask):
     return [f"The object touches the {' and '.join(touched)} border: what is cut off, or what lies "
             "there besides, misleads. Leave some ground around it."]
 
+# %% ../nbs/07_use.ipynb #974bc573
 def _size_remarks(grey, small, trimmed):
     "Is there less to see than 28 pixels can show?"
     pixels = round(max(trimmed.shape)*max(grey.shape)/max(small.shape))
@@ -377,6 +383,7 @@ class Similar:
     label: str  # Its class
     distance: float  # Root of the mean squared difference, 0 to 1
 
+# %% ../nbs/07_use.ipynb #64815494
 @cache
 def _gallery(everything):
     "Training images and labels: all, where they lie on this machine, or the sample's 2,000."
@@ -386,6 +393,7 @@ def _gallery(everything):
         data = fashion_mnist_sample()
     return data.train_images, data.train_labels
 
+# %% ../nbs/07_use.ipynb #e94ec237
 def distances(
     image,  # uint8 (28, 28)
     others,  # uint8 (n, 28, 28)
@@ -595,6 +603,7 @@ def _parser():
     add("--json", action="store_true", help="a line of JSON for each picture")
     return parser
 
+# %% ../nbs/07_use.ipynb #9c20a8be
 def _as_text(path, prediction, as_json):
     "What is printed."
     if not as_json:
