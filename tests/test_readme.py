@@ -53,7 +53,7 @@ def test_examples_print_what_is_shown(tmp_path):
     shown = "".join(blocks("text"))
     assert re.sub(r"\d+", "0", done.stdout) == re.sub(r"\d+", "0", shown)
     pairs = list(zip(percents(done.stdout), percents(shown), strict=True))
-    assert len(pairs) == 12 and all(abs(a - b) < 5 for a, b in pairs), done.stdout
+    assert pairs and all(abs(a - b) < 5 for a, b in pairs), done.stdout
 
 
 def test_numbers_are_those_of_the_published_results():
