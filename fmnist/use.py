@@ -12,6 +12,7 @@ __all__ = ['FORMATS', 'MOST_PIXELS', 'WORK', 'CELLS', 'LEAST', 'FAR', 'UNSURE', 
 import argparse, io, json, os, sys, warnings
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -620,3 +621,12 @@ def _save(prediction, path, folder):
         with atomic_write(file) as out: out.write(as_png(prediction.plot()))
     except OSError as error:
         raise PictureError(f"{file} cannot be written: {error.strerror}") from None
+
+# %% ../nbs/07_use.ipynb #5b037b1b
+_ELSEWHERE = dict.fromkeys(("MLPEstimator", "TorchEstimator"), "fmnist.estimators")
+_ELSEWHERE |= dict.fromkeys(("to_onnx", "save_network", "load_network"), "fmnist.export")
+
+def __getattr__(name):
+    "What the next pages make."
+    if name in _ELSEWHERE: return getattr(import_module(_ELSEWHERE[name]), name)
+    raise AttributeError(f"module 'fmnist.use' has no attribute {name!r}")

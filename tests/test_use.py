@@ -370,3 +370,17 @@ def test_averages_keep_the_mean():
         assert use.area_average(image, shape).mean() == pytest.approx(image.mean())
     assert np.allclose(use.area_average(image, image.shape), image)
     assert use.shrink(np.full((1000, 700), 7, np.uint8)).tolist() == [[7.0]*350]*500
+
+
+def test_names_of_the_next_pages_are_found_when_asked_for():
+    code = (
+        "import sys; from fmnist import use; assert 'sklearn' not in sys.modules\n"
+        "from fmnist.use import MLPEstimator, load_network, to_onnx\n"
+        "print(MLPEstimator.__module__, to_onnx.__module__, load_network.__module__)\n"
+        "try: use.to_paper\n"
+        "except AttributeError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    modules, refused = done.stdout.splitlines()
+    assert modules == "fmnist.estimators fmnist.export fmnist.export"
+    assert refused == "module 'fmnist.use' has no attribute 'to_paper'"
