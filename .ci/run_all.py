@@ -152,6 +152,7 @@ def environment(surroundings, work, own):
     kept = {key: os.environ[key] for key in ("FMNIST_BUDGET", "LANG") if key in os.environ}
     if surroundings == "colab":
         kept["http_proxy"] = f"http://127.0.0.1:{PORT}"
+        kept["no_proxy"] = "127.0.0.1"  # a notebook's own servers
     return kept | {
         "OMP_NUM_THREADS": "1",  # a run for each core
         "OPENBLAS_NUM_THREADS": "1",
