@@ -69,6 +69,7 @@ class Head(nn.Module):
             mlp.dropping.start([random_generator(seed, "dropout")])
         with _as_it_is(a): return _HandDerived.apply(mlp, a.to(params[0].dtype), *params)
 
+# %% ../nbs/04d_hybrid.ipynb #eb9278c0
 def _as_it_is(a):
     "No mixed precision within."
     known = a.device.type in ("cpu", "cuda")

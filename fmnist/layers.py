@@ -671,6 +671,7 @@ def leaves(
         else:
             yield layer
 
+# %% ../nbs/03b_layers.ipynb #258609a6
 class Named(MutableMapping):
     "The arrays of layers under the names of the equations; a view, not a copy."
     def __init__(self,
@@ -782,6 +783,7 @@ def velocity(
     v += g
     return v
 
+# %% ../nbs/03b_layers.ipynb #bb4c16ad
 class Momentum(Sgd):
     "Steps along a velocity."
     def __init__(self,

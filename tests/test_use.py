@@ -31,6 +31,12 @@ def made(tmp_path_factory, sample):
     return folder, pretrained.make("mlp", folder, sample)
 
 
+def alone(code):
+    "What Python does with this in a process of its own."
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
 def test_a_network_is_made_stored_and_read(made, sample):
     folder, about = made
     model = pretrained.load_model("mlp", folder)
@@ -87,7 +93,7 @@ def test_the_mlp_needs_no_torch():
         "load_model('mlp').predict_proba(np.zeros((1, 28, 28), np.uint8)); "
         "print(*{'torch', 'torchvision', 'scipy', 'matplotlib'} & {*sys.modules})"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = alone(code)
     assert done.returncode == 0 and done.stdout == "\n", done.stdout + done.stderr
 
 
@@ -355,7 +361,7 @@ def test_help_needs_no_torch():
         "try: commands.fmnist_predict(['--help'])\n"
         "except SystemExit: print(*{'torch', 'matplotlib'} & {*sys.modules})"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = alone(code)
     assert done.stdout.startswith("usage: fmnist_predict") and done.stdout.endswith("\n\n"), done.stdout
 
 
@@ -380,7 +386,7 @@ def test_names_of_the_next_pages_are_found_when_asked_for():
         "try: use.to_paper\n"
         "except AttributeError as error: print(error)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = alone(code)
     modules, refused = done.stdout.splitlines()
     assert modules == "fmnist.estimators fmnist.export fmnist.export"
     assert refused == "module 'fmnist.use' has no attribute 'to_paper'"
