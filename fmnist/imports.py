@@ -85,6 +85,8 @@ def load_module(
             f"there is no module {name!r} in {os.getcwd()}, beside the script, or installed"
         ) from None
     file = getattr(module, "__file__", None)
+    if file and not os.path.exists(file):
+        raise ValueError(f"{file}, where {name!r} was found before, is gone: put it back")
     if file and not _is_installed(file):
         digest = _file_digest(file)
         is_old = (

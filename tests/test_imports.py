@@ -30,6 +30,15 @@ def test_a_module_in_the_working_directory_is_found_and_read_again_when_it_chang
     assert code_digest("own_nets") != first
 
 
+def test_a_module_whose_file_is_gone_is_named(folder):
+    path = folder / "own_nets.py"
+    path.write_text("def small(seed): return 1\n")
+    load_module("own_nets")
+    path.unlink()
+    with pytest.raises(ValueError, match="own_nets.py, .* is gone"):
+        named("own_nets:small")
+
+
 @pytest.mark.parametrize("path, said", [
     ("own_nets", 'expected the form "module:name"'),
     ("own_nets:", 'expected the form "module:name"'),

@@ -201,7 +201,7 @@ def test_learning(visit, site):
     page, wrong = visit(site, "try.html", viewport=SCREEN)
     page.click("#learn")
     page.wait_for_function(
-        "document.getElementById('progress').dataset.accuracy > 0.75", timeout=30_000
+        "document.getElementById('progress').dataset.accuracy > 0.75", timeout=120_000
     )
     gaps = page.evaluate(GAPS)  # milliseconds between two pictures of the screen
     assert gaps[60] < 100, gaps  # the median; 17 on an idle machine
@@ -213,7 +213,7 @@ def test_learning(visit, site):
     page.locator("#answers td.own").first.wait_for()
     page.select_option("[name=hidden]", "16")  # faster
     page.click("#ten")
-    page.wait_for_function("document.getElementById('luck').innerText", timeout=60_000)
+    page.wait_for_function("document.getElementById('luck').innerText", timeout=180_000)
     assert page.locator("#ten-curves canvas").count() == 10 and not wrong, wrong
     ends = page.eval_on_selector_all("#ten-curves canvas", "all => all.map(one => one.ariaLabel)")
     reached = [float(end.rpartition(": ")[2].rstrip(" %")) for end in ends]
