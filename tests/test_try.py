@@ -52,12 +52,6 @@ STEPS = """async ({ settings, numbers, scales }) => {
 }"""
 BYTES = """() => performance.getEntries().filter(each => "encodedBodySize" in each)
   .reduce((sum, each) => sum + each.encodedBodySize, 0)"""
-GAPS = """() => new Promise(done => {
-  const times = [];
-  const look = time => times.push(time) < 120 ? requestAnimationFrame(look)
-    : done(times.slice(1).map((each, i) => each - times[i]).sort((a, b) => a - b));
-  requestAnimationFrame(look);
-})"""
 
 
 def accuracy(page):
@@ -203,10 +197,9 @@ def test_learning(visit, site):
     page.wait_for_function(
         "document.getElementById('progress').dataset.accuracy > 0.75", timeout=120_000
     )
-    gaps = page.evaluate(GAPS)  # milliseconds between two pictures of the screen
-    assert gaps[60] < 100, gaps  # the median; 17 on an idle machine
+    before = page.get_attribute("#progress", "data-steps")
     page.click("#again")
-    page.wait_for_function("document.getElementById('progress').dataset.steps < 20")
+    page.wait_for_function(f"document.getElementById('progress').dataset.steps < {before}")
     page.click("#learn")
     assert page.inner_text("#learn") == "Learn"
     draw(page, SHOE)
