@@ -615,8 +615,7 @@ def load_network(
     with refusing(path), Archive(path) as archive:
         about = archive.about()
         kind, name, settings = (about.get(key) for key in ("kind", "builder", "settings"))
-        if kind == "modern_cnn": name = "fmnist.modern_cnn:modern_cnn"  # as the package's own file
-        if kind in ("network", "modern_cnn"):
+        if kind == "network":
             known = isinstance(name, str) and isinstance(settings, dict)
             check(known, "what builds it", name, "a name, and its settings")
             if builder is None: builder = _known_builder(path, name, settings, archive)

@@ -22,9 +22,7 @@ from .checks import CheckpointError, check, check_choice
 from .data import CLASSES, ImageData, as_pixels, cnn_batches, fashion_mnist, flatten_images
 from .files import atomic_write
 from .machine import describe_machine
-from .metrics import History
-from .npz import Archive, refusing, write_npz
-from .recipes import ModernMLP, train_recipe
+from .recipes import train_recipe
 
 __all__ = ["NAMES", "LICENCE", "weights_folder", "Pretrained", "load_model", "about_model", "make"]
 
@@ -94,84 +92,48 @@ def load_model(
     if hashlib.sha256(path.read_bytes()).hexdigest() != about["sha256"]:
         raise CheckpointError(f"{path} is not the file that {name}.json describes: its SHA-256 "
                               "is another one. Install the package again")
-    network, answer = READERS[name](path)
-    return Pretrained(name, network, answer, about)
+    from .export import load_network  # which reads what `Pretrained` holds, too
+
+    network = load_network(path)
+    return Pretrained(name, network, answers(network), about)
 
 
-def read_mlp(
-    path,  # What `ModernMLP` can load
-) -> tuple:  # `ModernMLP`, and a function from images to probabilities
-    "The MLP of a file."
-    mlp = ModernMLP.load(path)
-    return mlp, lambda images: mlp.predict_proba(flatten_images(images))
-
-
-def read_modern_cnn(
-    path,  # What `write_modern_cnn` has written
-) -> tuple:  # `ModernCNN`, and a function from images to probabilities
-    "The modern CNN of a file."
-    import torch
-
-    from .modern_cnn import modern_cnn
+def answers(
+    network,  # `ModernMLP`, or a torch module
+):  # Function from uint8 images (n, 28, 28) to probabilities (n, 10)
+    "How a network answers."
+    if hasattr(network, "params"):
+        return lambda images: network.predict_proba(flatten_images(images))
     from .training import predict_proba
 
-    with refusing(path), Archive(path) as archive:
-        model = modern_cnn(**archive.about()["settings"])
-        state = model.state_dict()
-        shapes = {name: tuple(value.shape) for name, value in state.items()}
-        arrays = archive.arrays(shapes, required=list(shapes))
-        weights = {name: torch.as_tensor(value.astype(state[name].numpy().dtype))
-                   for name, value in arrays.items()}
-        model.load_state_dict(weights)
-    return model.eval(), lambda images: predict_proba(model, images)
-
-
-READERS = {"mlp": read_mlp, "modern_cnn": read_modern_cnn}
-
-
-def rounded(
-    value,  # An array of numbers
-) -> np.ndarray:  # float16; whole numbers stay as they are
-    "As it is stored: three decimal digits are enough for a weight."
-    value = np.asarray(value)
-    return value.astype(np.float16) if value.dtype.kind == "f" else value
+    return lambda images: predict_proba(network, images)
 
 
 def train_mlp(
     data: ImageData,  # The full set
-    path,  # File to write
-) -> dict:  # What is known of the training
-    "The MLP by its recipe, kept without the optimizer's memory."
+) -> tuple:  # The network, and what is known of its training
+    "The MLP by its recipe."
     mlp, _ = train_recipe(RECIPE, data, SEED)
-    arrays = {name: rounded(value) for name, value in mlp.params.items()}
-    records = [History(tuple(lines)).to_dict() for lines in mlp.records]
-    about = dict(kind="ModernMLP", config=mlp.config_now(), records=records, began=mlp.began,
-                 training=mlp.training)
-    write_npz(path, about, arrays)
-    before = mlp.predict(flatten_images(data.test_images))
-    return dict(settings=recipes.RECIPES[RECIPE]["network"], epochs=mlp.epoch,
-                batch_size=recipes.RECIPES[RECIPE]["batch_size"], precision="float32",
-                images=len(data.train_images) - len(data.train_images)//60, before=before)
+    return mlp, dict(settings=recipes.RECIPES[RECIPE]["network"], epochs=mlp.epoch,
+                     batch_size=recipes.RECIPES[RECIPE]["batch_size"], precision="float32",
+                     images=len(data.train_images) - len(data.train_images)//60)
 
 
 def train_modern_cnn(
     data: ImageData,  # The full set
-    path,  # File to write
-) -> dict:  # What is known of the training
+) -> tuple:  # The network, and what is known of its training
     "The modern CNN by its recipe, in bfloat16, on all training images."
     from .modern_cnn import modern_cnn
-    from .training import fit, predict_proba
+    from .training import fit
 
     chosen, precision = modern_recipes.RECIPES[RECIPE], "bfloat16"
     train, valid, _ = cnn_batches(data, chosen["batch_size"], chosen["valid_fraction"], SEED)
     model = modern_cnn(**chosen["settings"], seed=SEED)
     options = chosen["training"] | dict(dtype=precision)
     fit(model, train, valid, chosen["epochs"], path=None, seed=SEED, device="cpu", **options)
-    arrays = {name: rounded(value) for name, value in model.state_dict().items()}
-    write_npz(path, dict(kind="modern_cnn", settings=chosen["settings"]), arrays)
-    return dict(settings=chosen["settings"], training=chosen["training"], epochs=chosen["epochs"],
-                batch_size=chosen["batch_size"], precision=precision, images=len(train.labels),
-                before=predict_proba(model, data.test_images).argmax(axis=1))
+    return model, dict(settings=chosen["settings"], training=chosen["training"],
+                       epochs=chosen["epochs"], batch_size=chosen["batch_size"],
+                       precision=precision, images=len(train.labels))
 
 
 TRAINERS = {"mlp": train_mlp, "modern_cnn": train_modern_cnn}
@@ -183,26 +145,25 @@ def make(
     data: ImageData | None = None,  # By default, all of Fashion-MNIST
 ) -> dict:  # What the JSON text says
     "Train a network by its recipe, store it, read it back, measure it, and write that beside it."
+    from .export import load_network, save_network
+
     check_choice("name", name, NAMES)
     data, path = data or fashion_mnist(), Path(folder) / f"{name}.npz"
     start = time.perf_counter()
-    known = TRAINERS[name](data, path)
+    network, known = TRAINERS[name](data)
+    save_network(network, path, bits=16)
     seconds = round(time.perf_counter() - start, 1)
     about = dict(name=name, file=path.name, sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
                  bytes=path.stat().st_size, recipe=RECIPE, seed=SEED)
-    network, answer = READERS[name](path)
-    right = {"test_accuracy": answer(data.test_images).argmax(axis=1),
-             "test_accuracy_before_rounding": known.pop("before")}
-    about |= {key: _percent(classes, data) for key, classes in right.items()}
+    both = {"test_accuracy": load_network(path), "test_accuracy_before_rounding": network}
+    for key, model in both.items():
+        predicted = answers(model)(data.test_images).argmax(axis=1)
+        about[key] = round(100*float((predicted == data.test_labels).mean()), 4)
     about |= known | dict(parameters=_count(network), data=data.name, digest=data.digest,
                           seconds=seconds, machine=describe_machine(), licence=LICENCE)
     with atomic_write(path.with_suffix(".json")) as file:
         file.write((json.dumps(about, indent=1) + "\n").encode())
     return about
-
-
-def _percent(predicted, data):
-    return round(100*float((predicted == data.test_labels).mean()), 4)
 
 
 def _count(network):
