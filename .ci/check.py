@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 
 from notebooks import incomplete
@@ -139,13 +140,18 @@ def is_packed(node):
 
 
 def check_style():
-    "What `ruff check` finds (pyproject.toml), and one thought a line."
+    "What `ruff check` finds (pyproject.toml); one thought a line, and code in text that fits."
     files = [*plain_modules(), *(ROOT / "tests").glob("*.py"), *(ROOT / ".ci").glob("*.py")]
     yield from found("ruff", "check", "-q", "--output-format", "concise", "nbs", *files)
     sources = [(path.relative_to(ROOT), path.read_text(encoding="utf-8")) for path in files]
     for where, source in [*sources, *code_cells()]:
         for node in filter(is_packed, ast.walk(parsed(source))):
             yield f"{where}, line {node.lineno} is packed: one thought a line"
+    for where, cell in cells():
+        for block in re.findall(r"```python\n(.*?)```", cell["source"], flags=re.S):
+            for line in textwrap.dedent(block).splitlines():
+                if cell["cell_type"] == "markdown" and len(line) > 100:
+                    yield f"{where}: `{line.strip()[:40]}...` is over 100 columns: break the line"
 
 
 def undocumented(thing, api):

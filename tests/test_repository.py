@@ -157,7 +157,8 @@ def test_check_is_silent_then_names_every_fault(project):
     codes += "x = 1\n" * 11, packed, f"a = {'1' * 120}"
     merged = [*INDEX, "<<<<<<< HEAD", "======="]
     write_notebook(project / "nbs" / "index.ipynb", merged, *codes)
-    write_notebook(project / "nbs" / "02_more.ipynb", ["# More\n\n> Of it"], "x = (")
+    wide = f"1. How?\n\n   ```python\n   {'c' * 101}\n   ```"
+    write_notebook(project / "nbs" / "02_more.ipynb", ["# More\n\n> Of it", wide], "x = (")
     path = project / "nbs" / "01_data.ipynb"
     notebook = json.loads(path.read_text())
     code = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
@@ -184,7 +185,8 @@ def test_check_is_silent_then_names_every_fault(project):
         "`nbdev` is banned: a reader does not have it",
         "nbs/index.ipynb, cell 5 mixes imports",
         "nbs/index.ipynb, cell 6 hides a function",
-        "nbs/02_more.ipynb:cell 2:1:6: invalid-syntax",
+        "nbs/02_more.ipynb:cell 3:1:6: invalid-syntax",
+        f"nbs/02_more.ipynb, cell 1: `{'c' * 40}...` is over 100 columns: break the line",
         "nbs/index.ipynb, cell 7 is long",
         *(f"nbs/index.ipynb, cell 8, line {line} is packed" for line in (1, 2, 3)),
         "E501 Line too long (124 > 120)",
