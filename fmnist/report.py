@@ -13,6 +13,7 @@ __all__ = ['PRICES', 'Known', 'only_results', 'Table', 'table_of', 'half_width',
 
 # %% ../nbs/06b_report.ipynb #d482c23a
 import base64, json, math, os, shlex, sys, tempfile
+from collections import defaultdict
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, metadata
@@ -248,13 +249,13 @@ def provenance(
     if not results:
         return {}
     mine = sum(r.trial.digest in own for r in results)
-    trials, machines = [r.trial for r in results], [(r.machine, r.precision) for r in results]
-    place = "{device} ({processor}, threads: {threads}), {precision}".format
-    software = "fmnist {fmnist}, NumPy {numpy}, PyTorch {torch}, Python {python}".format
-    places = sorted({place(precision=precision, **m) for m, precision in machines})
+    trials = [r.trial for r in results]
+    machines = [defaultdict(lambda: "?", r.machine, precision=r.precision) for r in results]
+    place = "{device} ({processor}, threads: {threads}), {precision}".format_map
+    software = "fmnist {fmnist}, NumPy {numpy}, PyTorch {torch}, Python {python}".format_map
     return dict(
-        own=mine, shipped=len(results) - mine, machines=places,
-        versions=sorted({software(**m) for m, _ in machines}), seeds=_range(t.seed for t in trials),
+        own=mine, shipped=len(results) - mine, machines=sorted({*map(place, machines)}),
+        versions=sorted({*map(software, machines)}), seeds=_range(t.seed for t in trials),
         epochs=_range(t.epochs for t in trials), seconds=_range(r.seconds for r in results),
         images=_range(t.images for t in trials if t.images))
 

@@ -160,10 +160,18 @@ def test_what_was_planned_stands_beside_what_was_run(published):
     "With the date on which the number was fixed; nothing is decided about readings that have no results."
     rows = page.seeds_table(Known({}, published)).groups[0][1]
     assert ["activation", "gelu, relu", 31, "2026-11-28"] in [row[:4] for row in rows]
-    assert ["dropout", "all", 10, "not written down", "10"] in rows
+    assert ["dropout", "all", 10, "not written down", "10 to 31"] in rows
     nothing = page.reading_context(Known({}, {}))
     assert nothing["chosen"] is None and nothing["missing"]["everywhere"] == 3
     assert [row[0] for row in nothing["table"].groups[0][1]] == [*READINGS, "the original"]
+
+
+def test_a_machine_of_which_little_is_known(run):
+    "A line of results must name device and threads, no more."
+    result = replace(run["MLP"], machine={"device": "cpu", "threads": 2})
+    told = page.provenance([result], [])
+    assert told["machines"] == ["cpu (?, threads: 2), float32"]
+    assert told["versions"] == ["fmnist ?, NumPy ?, PyTorch ?, Python ?"]
 
 
 def test_the_reading_is_chosen_by_validation(made_up):
