@@ -165,7 +165,7 @@ def check_history(
 def check_against_table(
     record: dict,  # Of a result, with good scores
 ):
-    "A `ValueError` if accuracy, mistakes or predictions are not those of the confusion matrix."
+    "A `ValueError` if accuracy, mistakes or offsets are not those of the confusion matrix."
     table = np.array(record["scores"]["confusion"])
     accuracy, right = record["scores"]["accuracy"], table.trace() / table.sum()
     check(abs(accuracy - right) < 1e-6, "accuracy", accuracy, f"{right:.7g}, as in the table")
@@ -173,22 +173,24 @@ def check_against_table(
         image, label, prediction, probability = mistake[:4]
         is_good = all(is_whole(x, 0) for x in (image, label, prediction)) and is_share(probability)
         check(is_good and max(label, prediction) < len(table), "mistakes", mistake, "a mistake")
-    if "predictions" in record:
-        counts = np.bincount(unpacked(record["predictions"], table.sum()), minlength=len(table))
-        counts, expected = counts.tolist(), table.sum(axis=0).tolist()
-        check(counts == expected, "predictions", counts, f"{expected}, as in the table")
+    if "offsets" in record:
+        rows = np.arange(len(table))
+        expected = [int(table[rows, (rows + offset) % len(table)].sum()) for offset in rows]
+        found = unpacked(record["offsets"], table.sum())
+        counts = np.bincount(found, minlength=len(table)).tolist()
+        check(counts == expected, "offsets", counts, f"{expected}, as in the table")
 
 
 def unpacked(
-    text: str,  # What `pack_labels` gave
-    number: int,  # How many labels there should be; not many more are unpacked, whatever it holds
-) -> np.ndarray:  # The labels
-    "What `unpack_labels` gives, for text that somebody may have forged."
+    text: str,  # What `pack_offsets` gave
+    number: int,  # How many there should be; not many more are unpacked, whatever it holds
+) -> np.ndarray:  # The offsets
+    "What `unpack_offsets` gives, for text that somebody may have forged."
     packed = base64.b64decode(text, validate=True)
     try:
         content = bz2.BZ2Decompressor().decompress(packed, 2 * int(number) + 2)
     except OSError as error:
-        raise ValueError(f"predictions cannot be unpacked: {error}") from None
+        raise ValueError(f"offsets cannot be unpacked: {error}") from None
     return np.frombuffer(content, "<u2")
 
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LEARNERS', 'data_name', 'open_data', 'load_data', 'Trial', 'Learner', 'split_batches', 'measured_precision',
-           'build_network', 'learner_of', 'setting_names', 'check_settings', 'pack_labels', 'unpack_labels', 'shorten',
-           'Result', 'Failure', 'is_final', 'now', 'checkpoint_path', 'check_code', 'run_trial', 'attempt']
+           'build_network', 'learner_of', 'setting_names', 'check_settings', 'pack_offsets', 'unpack_offsets',
+           'shorten', 'Result', 'Failure', 'is_final', 'now', 'checkpoint_path', 'check_code', 'run_trial', 'attempt']
 
 # %% ../nbs/05_trials.ipynb #81be015b
 import base64, bz2, hashlib, inspect, json, math, threading, time, warnings
@@ -359,18 +359,20 @@ def check_settings(
         check(is_there, f"the settings of {model}", list(settings), f"also {name}, which has no default")
 
 # %% ../nbs/05_trials.ipynb #78983d73
-def pack_labels(
-    labels # (n,) whole numbers from 0 to 65,535
+def pack_offsets(
+    labels, # (n,) true classes
+    probabilities # (n, k) of each class
 ) -> str: # Text for a line of JSON
-    "Labels as text, compressed."
-    packed = bz2.compress(np.asarray(labels).astype("<u2").tobytes())
-    return base64.b64encode(packed).decode()
+    "Predicted class minus true class, modulo k, of each image, compressed: 0 is right."
+    p = np.asarray(probabilities)
+    offsets = (p.argmax(axis=1) - np.asarray(labels)) % p.shape[1]
+    return base64.b64encode(bz2.compress(offsets.astype("<u2").tobytes())).decode()
 
 # %% ../nbs/05_trials.ipynb #82d5c13c
-def unpack_labels(
-    text:str # What `pack_labels` gave
-) -> np.ndarray: # int64 (n,)
-    "The labels that were packed."
+def unpack_offsets(
+    text:str # What `pack_offsets` gave
+) -> np.ndarray: # int64 (n,), from 0 to k - 1
+    "How far each prediction is from its label: 0 is right."
     return np.frombuffer(bz2.decompress(base64.b64decode(text)), "<u2").astype(np.int64)
 
 # %% ../nbs/05_trials.ipynb #7cb4315a
@@ -413,7 +415,7 @@ class Result:
     machine: dict # What `describe_machine` said before the training
     finished: str # When, UTC, ISO 8601
     valid: float|None = None # Accuracy (0 to 1) of the tested model on the validation images
-    predictions: str|None = None # Class of each test image, as `pack_labels` gives it
+    offsets: str|None = None # Predicted class minus label of each test image, packed: 0 is right
     train: float|None = None # Accuracy (0 to 1) on the training images, as they are, without dropout
 
     @property
@@ -527,7 +529,7 @@ def run_trial(
     watched, learned = _accuracies(learner, valid, train, history)
     result = Result(trial, history, Scores.from_probabilities(data.test_labels, p),
                     find_mistakes(data.test_labels, p), learner.count_parameters(), learner.precision,
-                    seconds, machine, now(), watched, pack_labels(p.argmax(axis=1)), learned)
+                    seconds, machine, now(), watched, pack_offsets(data.test_labels, p), learned)
     return Result.from_dict(result.to_dict()) # as the file will give it back
 
 # %% ../nbs/05_trials.ipynb #8ef83c08

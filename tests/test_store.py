@@ -30,13 +30,13 @@ from fmnist.store import (
     valid_record,
 )
 from fmnist.studies import fmnist_results, report_trials
-from fmnist.trials import Failure, Result, Trial, attempt, data_name, pack_labels
+from fmnist.trials import Failure, Result, Trial, attempt, data_name, pack_offsets
 
 SETTINGS = dict(layers=[8, 10], activations=["relu", "softmax"], learning_rate=0.1)
 TRIAL = Trial("mlp", SETTINGS, 2, images=600, data=data_name("sample"))
 RESULT = attempt(TRIAL)
 LINE = RESULT.to_dict()
-ADDED = ("valid", "predictions", "train")  # Fields that lines of the first versions lack
+ADDED = ("valid", "offsets", "train")  # Fields that lines of the first versions lack
 FAILURE = Failure(TRIAL, "error", "FileNotFoundError: /home/somebody/data", 1.0, {}, "2026-01-01")
 DIVERGED = replace(FAILURE, kind="diverged", error="the loss became nan")
 
@@ -114,8 +114,8 @@ IMPOSSIBLE = {
     ("finished",): [None, 5, "\ud800"],
     ("valid",): [7, "1", float("nan")],
     ("train",): [-1, "1"],
-    ("predictions",): [7, "?", "", base64.b64encode(b"no bz2").decode(), pack_labels([1, 2, 3]),
-                       base64.b64encode(bz2.compress(bytes(10**7))).decode()],
+    ("offsets",): [7, "?", "", base64.b64encode(b"no bz2").decode(),
+                   pack_offsets([1, 2, 3], np.eye(4)[1:]), base64.b64encode(bz2.compress(bytes(10**7))).decode()],
 }  # fmt: skip
 
 
@@ -427,7 +427,7 @@ def test_newer_lines_replace_older_ones_if_asked(tmp_path):
     table[right, (right + 1) % 10] += 1
     changes = dict(accuracy=float(table.trace() / table.sum()), confusion=tuple(map(tuple, table.tolist())))
     worse = replace(second.scores, **changes)
-    other = later(second, scores=worse, predictions=None, mistakes=())
+    other = later(second, scores=worse, offsets=None, mistakes=())
     mended = later(third, trial=diverged.trial)
     write(again / "other.jsonl", later(first), other, mended, replace(third, seconds=9.0))
     before = (target / "study.jsonl").read_bytes()
