@@ -147,10 +147,11 @@ def check_style():
     for where, source in [*sources, *code_cells()]:
         for node in filter(is_packed, ast.walk(parsed(source))):
             yield f"{where}, line {node.lineno} is packed: one thought a line"
-    for where, cell in cells():
-        for block in re.findall(r"```python\n(.*?)```", cell["source"], flags=re.S):
+    texts = [(where, cell["source"]) for where, cell in cells() if cell["cell_type"] == "markdown"]
+    for where, text in texts:
+        for block in re.findall(r"```python\n(.*?)```", text, flags=re.S):
             for line in textwrap.dedent(block).splitlines():
-                if cell["cell_type"] == "markdown" and len(line) > 100:
+                if len(line) > 100:
                     yield f"{where}: `{line.strip()[:40]}...` is over 100 columns: break the line"
 
 

@@ -18,7 +18,6 @@ from fmnist.recipes import RECIPES
 ROOT = Path(__file__).parents[1]
 
 
-
 @pytest.fixture(scope="module")
 def sample():
     return fashion_mnist_sample()
