@@ -1,6 +1,7 @@
 "Pages in Debian's Chromium, driven by Playwright, for the tests of the site and of the report."
 
 import http.server
+import os
 import re
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = [
@@ -100,7 +102,7 @@ def visit():
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    "The site: that of `make docs`, unless a source is newer; else built in a folder of its own."
+    "The site: that of `make docs`, unless a source is newer; else built once for this run."
     pytest.importorskip("smalldocs", reason="smalldocs needs Python 3.11")
     sources = [
         path
@@ -113,11 +115,15 @@ def site(tmp_path_factory):
         path.stat().st_mtime for path in [*sources, ROOT / "settings.ini"]
     ):
         return built.parent
-    folder = tmp_path_factory.mktemp("pages") / "site"
-    done = subprocess.run(
-        [sys.executable, ".ci/docs.py", "site", folder], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # which all workers of this run share
+    folder = folder / "site"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            command = [sys.executable, ".ci/docs.py", "site", folder]
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
 
