@@ -107,7 +107,7 @@ def _libraries(study):
 def _published_spread(library):
     "The spread of paired differences in the published studies of one kind of network, in points."
     records, found = read_records(published_folder()), []
-    for study in GROUPS["all"]:
+    for study in [*GROUPS["all"], *GROUPS["open_cnn"], *GROUPS["first"]]:
         if _libraries(study) == {library}:
             found += comparisons(study, collect(study, records, "full"))
     return typical_spread(found)

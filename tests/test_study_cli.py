@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fmnist.studies import MLP_STUDIES, STUDIES, Study, fmnist_results, fmnist_run, mlp_arm
+from fmnist.studies import GROUPS, MLP_STUDIES, STUDIES, Study, fmnist_results, fmnist_run, mlp_arm
 from fmnist.study_cli import dry_run, find_studies, power_line
 from fmnist.trials import Trial, data_name
 
@@ -89,6 +89,11 @@ def test_more_seeds_show_smaller_differences():
     words = power_line(STUDIES["dropout"], 20).split(": ", 1)[1]
     points = [float(part.split(": ")[1].split()[0].rstrip(".")) for part in words.rstrip(".").split("; ")]
     assert points == sorted(points, reverse=True) and points[0] < 5, words
+
+
+def test_networks_without_results_borrow_the_spread_of_others_of_their_kind():
+    for study in GROUPS["cnn"]:
+        assert "nan" not in power_line(study, 3), study.name
 
 
 def test_names_of_studies_groups_and_files(tmp_path):
