@@ -184,13 +184,14 @@ def _row(name, batch_size, threads, t):
 def table(
     data, # `ImageData`
     threads:tuple=(1, 2), # Numbers of threads
-    rounds:int=9 # Turns of each contender
+    rounds:int=9, # Turns of each contender
+    batches:int|None=None # In a turn; by default 20, and 6 for the largest network
 ): # Yields the lines
     "Times of an epoch of the original's two networks as ratios to ours, and peak memory."
     yield f"{'network':9} batch threads | ours (s) | ours/torch ours/sklearn products/ours"
-    batches = {"baseline": 20, "largest": 6}
+    usual = {"baseline": 20, "largest": 6}
     for name, batch_size, n in itertools.product(NETWORKS, (64, 256), threads):
-        t = measure(data, NETWORKS[name], batch_size, n, rounds=rounds, batches=batches[name])
+        t = measure(data, NETWORKS[name], batch_size, n, rounds=rounds, batches=batches or usual[name])
         yield _row(name, batch_size, n, t)
     memory = {c: peak_memory(c, NETWORKS["largest"]) for c in ("ours", "torch", "sklearn")}
     said = ", ".join(f"{contender} {mb:.0f} MB" for contender, mb in memory.items())
@@ -399,7 +400,7 @@ def _bench_options(argv):
     parser.add_argument("--rounds", type=whole_number(1),
                         help="turns of each contender (default: 9 for the MLP, 5 for the CNN)")
     parser.add_argument("--batches", type=whole_number(1),
-                        help="batches in a turn of the CNN (default: 20, on a GPU 300)")
+                        help="batches in a turn (default: 20, for the largest MLP 6, on a GPU 300)")
     parser.add_argument("--sample", action="store_true",
                         help="use the package's sample instead of the full data")
     return parser.parse_args(argv)
@@ -425,8 +426,8 @@ def fmnist_bench(
     with ends_command("fmnist_bench", FileNotFoundError):
         data = fashion_mnist_sample() if options.sample else fashion_mnist()
     print(machine())
-    turns = dict(rounds=options.rounds) if options.rounds else {}
-    lines = table(data, options.threads, **turns)
-    if options.model == "cnn":
-        lines = cnn_table(data, options.threads, options.device, **turns, batches=options.batches)
+    turns = dict(batches=options.batches)
+    if options.rounds: turns["rounds"] = options.rounds
+    if options.model == "mlp": lines = table(data, options.threads, **turns)
+    else: lines = cnn_table(data, options.threads, options.device, **turns)
     for line in lines: print(line, flush=True)
