@@ -21,7 +21,10 @@ from .imports import load_module
 from .runner import missing_trials, parts, run_trials, uses_torch
 from .statistics import power_text, typical_spread
 from .store import published_folder, read_records
-from .studies import GROUPS, STUDIES, Study, collect, comparisons, count_of, plan_of, report_parser
+from .studies import (
+    FIRST_STUDIES, GROUPS, READING_STUDIES, STUDIES, Study, collect, comparisons, count_of, plan_of,
+    report_parser,
+)  # fmt: skip
 from .trials import Failure, Result, attempt, data_name, is_final, learner_of, load_data
 
 __all__ = ["estimate", "find_studies", "power_line", "run", "results"]
@@ -107,7 +110,7 @@ def _libraries(study):
 def _published_spread(library):
     "The spread of paired differences in the published studies of one kind of network, in points."
     records, found = read_records(published_folder()), []
-    for study in [*GROUPS["all"], *GROUPS["open_cnn"], *GROUPS["first"]]:
+    for study in [*GROUPS["all"], *READING_STUDIES, *FIRST_STUDIES]:
         if _libraries(study) == {library}:
             found += comparisons(study, collect(study, records, "full"))
     return typical_spread(found)
