@@ -52,7 +52,7 @@ READINGS: dict = {
 
 # The reading that all studies of the CNN use. This is the one place where it is chosen; old results
 # keep their digests and are shown as "first reading".
-ADOPTED: str = "as AlexNet, dropout 0.2"
+ADOPTED: str = "literal, dropout 0.5"
 BEST_CNN: dict = READINGS[ADOPTED]
 
 # Section 3, where it differs: windows of 2 x 2 leave its 256 numbers if four of them pool.
