@@ -456,7 +456,7 @@ _LATEST += [] if BEST_CNN is FIRST_READING else [*CNN_STUDIES, *MODEL_STUDIES]
 _DATES = dict.fromkeys([study.name for study in _LATEST], "2026-11-28") | dict.fromkeys(
     ["reading", "fast_cnn", "tiny_cnn", "best_modern_cnn", "cnn_options"], "2026-11-27")
 _ARM_DATES = dict.fromkeys([("activation", "gelu"), ("activation", "relu"), ("best_mlp", "Table 1")],
-                           "2026-11-28")
+                           "2026-11-28") | {("models", "MLP"): ""} # it was there before
 
 def fixed_on(
     study:str, # A key of `STUDIES`
