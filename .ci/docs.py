@@ -11,17 +11,22 @@ the equations. Whoever has Quarto can run `nbdev_docs` on the same sources.
 import ast
 import base64
 import html
+import inspect
 import json
 import os
 import re
 import shutil
 import sys
 import tempfile
+from itertools import groupby
 from pathlib import Path
+from urllib.parse import urljoin
 
 import nbformat
 import yaml
+from execnb.nbio import mk_cell, nb2str, new_nb
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+from nbdev.process import NBProcessor
 
 from notebooks import badges, launch_links
 from package import NAME, ROOT, settings
@@ -31,8 +36,11 @@ FILES = f"{settings['git_url']}/blob/{settings['branch']}"
 PICTURES = f"{settings['nbs_path']}/index_files"  # README.md's, in a folder that GitHub shows
 SITE = f"{settings['doc_host']}{settings['doc_baseurl']}".rstrip("/")
 PAGE_LIMIT = 1_500_000  # bytes
-UNSEEN = r"^#\|\s*(hide|default_exp|export)\b"
-FOR_NBDEV = r"^#\|\s*(?:exports|slow|data|cuda|eval:.*)\s*\n?"
+UNSEEN = {"hide", "default_exp", "export"}  # directives of code that a reader does not see
+NO_PROSE = (  # in Markdown: blocks of code, equations and headings; links, code, TeX and tags
+    r"^ *```.*?^ *```$|\$\$.*?\$\$|^(?:#| {4}).*?$"
+    r"|\[[^\]]*\]\([^)]*\)|`[^`]*`|\$[^$]*\$|<[^>]*>"
+)
 BETTER_TEX = {  # for latex2mathml
     r"(begin|end)\{(?:align|aligned|split)\}": r"\1{align*}",  # the one form that it knows well
     r"'": r"{\\prime}",  # a prime is raised by itself
@@ -59,50 +67,42 @@ def unnumbered(text):
     return re.sub(r"(\]\(|href: )\d+[a-z]?_(?=\w+\.ipynb)", r"\1", text)
 
 
-def is_unseen(cell):
-    "Is it code that the readers of a page do not see?"
-    return cell.cell_type == "code" and re.search(UNSEEN, cell.source, flags=re.M)
-
-
 def read(path):
-    "A notebook's title, its one sentence, and the cells that a reader sees."
-    title, *rest = nbformat.read(path, as_version=4).cells
+    "A notebook's title, its one sentence, and the cells that a reader sees, with directives_."
+    notebook = NBProcessor(nb=nbformat.read(path, as_version=4)).nb
+    title, *rest = [cell for cell in notebook.cells if cell.id != "badges"]
     head = re.match(r"# (.*?)\s*(?:> (.*?))?\s*$", title.source, flags=re.S)
-    cells = [cell for cell in rest if cell.id != "badges" and not is_unseen(cell)]
+    cells = [cell for cell in rest if not UNSEEN & set(cell.directives_)]
     whole = CoalesceStreamsPreprocessor().preprocess_cell  # what was flushed is stored in pieces
     return head[1], head[2] or "", [whole(cell, {}, 0)[0] for cell in cells]
 
 
-def outside_code(change, text):
-    "Apply `change` to all of a Markdown text but its blocks of code, equations and headings."
-    parts = re.split(r"(^```.*?^```$|\$\$.*?\$\$|^(?:#| {4}).*?$)", text, flags=re.M | re.S)
-    return "".join(part if number % 2 else change(part) for number, part in enumerate(parts))
+def split(cell):
+    "The lines of a cell that begin with `#|`, and the others."
+    marks = "".join(re.findall(r"^#\|.*\n?", cell.source, flags=re.M))
+    return marks, cell.source.removeprefix(marks)
 
 
 def public_symbols():
-    "The package's names as smalldocs finds them, each with the page of its notebook, if it has one."
+    "The package's names as smalldocs finds them, each with its notebook and its place there."
     from smalldocs.api import inventory
 
     sys.path.insert(0, str(ROOT))
-    found, pages = inventory([NAME]), {}
-    for module in {symbol.module for symbol in found}:
-        text = (ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+    found = []
+    for symbol in inventory([NAME]):
+        text = inspect.getsource(sys.modules[symbol.module])
         notebook = re.search(r"File to edit: \S*?([^/]+\.ipynb)", text)
-        pages[module] = notebook and notebook[1]
-    return sorted(
-        [(symbol, pages[symbol.module]) for symbol in found], key=lambda pair: pair[1] or "~"
-    )
+        owner = symbol.name.partition(".")[0].lower()
+        place = notebook and f"{notebook[1]}#{owner}"  # a method is explained with its class
+        found.append((symbol, place))
+    return sorted(found, key=lambda pair: (pair[1] or "~").partition("#")[0])
 
 
 def addresses(symbols):
-    "Where each name is explained, {name: page#anchor}; not of a method's alone."
-    found, methods = {}, set()
-    for symbol, page in symbols:
-        owner, _, method = symbol.name.partition(".")
-        methods.add(method)
-        if page and symbol.name:
-            found[symbol.name] = f"/{page_name(page)}#{owner.lower()}"
-    return {name: address for name, address in found.items() if name not in methods}
+    "Where each name is explained, {name: page#anchor}; not one that is a method's, too."
+    methods = {symbol.name.partition(".")[2] for symbol, _ in symbols}
+    known = [(symbol.name, place) for symbol, place in symbols if place]
+    return {name: f"/{page_name(place)}" for name, place in known if name not in methods}
 
 
 def read_glossary():
@@ -123,9 +123,9 @@ def with_words(words, text):
             return f'[{match[0]}](glossary.ipynb "{html.escape(sentence)}"){{.term}}'
         return match[0]
 
-    skip = r"\[[^\]]*\]\([^)]*\)|`[^`]*`|\$[^$]*\$|<[^>]*>"
-    pattern = rf"{skip}|(?<![\w-])({'|'.join(map(re.escape, words)) or '(?!)'})(?![\w-])"
-    return outside_code(lambda part: re.sub(pattern, explain, part), text)
+    known = "|".join(map(re.escape, words)) or "(?!)"
+    pattern = rf"{NO_PROSE}|(?<![\w-])({known})(?![\w-])"
+    return re.sub(pattern, explain, text, flags=re.M | re.S)
 
 
 # --- README.md ---
@@ -152,8 +152,6 @@ def output_for_github(output, options, pictures):
         return f"{shown}\n\n*{caption}*" if caption else shown
     if "text/markdown" in data:
         return for_github(data["text/markdown"])
-    if "text/html" in data:
-        return re.sub(r"<style.*?</style>\s*", "", data["text/html"], flags=re.S).strip()
     text = (output.get("text") or data.get("text/plain", "")).rstrip()
     return f"```text\n{text}\n```" if text else ""
 
@@ -168,11 +166,10 @@ def build_readme():
         if cell.cell_type == "markdown":
             parts.append(for_github(cell.source))
             continue
-        found = re.findall(r"^#\| *([\w-]+): *(.*)$", cell.source, flags=re.M)
-        options = {key: yaml.safe_load(value) for key, value in found}
-        code = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.M).strip()
+        marks, code = split(cell)
+        options = yaml.safe_load(marks.replace("#|", "")) or {}
         if options.get("echo", True):
-            parts.append(f"```python\n{code}\n```")
+            parts.append(f"```python\n{code.strip()}\n```")
         parts += [output_for_github(output, options, pictures) for output in cell.outputs]
     text = "\n\n".join(part for part in parts if part)
     return {"README.md": f"{text}\n".encode(), **pictures}
@@ -190,70 +187,64 @@ def source_link(symbol):
 def with_heading(cell, symbols):
     "A cell of the package: its names as headings above it, and an edge that says what it is."
     names = [getattr(node, "name", None) for node in ast.parse(cell.source).body]
-    for symbol, _ in symbols:
+    parts = []
+    for symbol in symbols:
         if symbol.name in names:
-            heading = f"### {symbol.name} {{#{symbol.name.lower()}}}\n\n{source_link(symbol)}"
-            yield nbformat.v4.new_markdown_cell(heading)
-    yield nbformat.v4.new_markdown_cell("::::: {.exported}")
-    yield from (cell, nbformat.v4.new_markdown_cell(":::::"))
+            parts += [f"### {symbol.name} {{#{symbol.name.lower()}}}", source_link(symbol)]
+    above = "\n\n".join([*parts, "::::: {.exported}"])
+    return [mk_cell(above, "markdown"), cell, mk_cell(":::::", "markdown")]
 
 
 def with_picture_first(cells):
     "A page's first picture stands on its first screen: imports and long code before it are folded."
     pictures = [n for n, cell in enumerate(cells) if "'image/png'" in str(cell.get("outputs"))]
-    opening, hidden, fold = True, "", "#| code-fold: true\n"
+    opening, shown, fold = True, [], "#| code-fold: true\n"
     for number, cell in enumerate(cells):
         opening &= not cell.source.startswith("## ")
         imports = not re.sub(r"^(?:import|from|#| |\)).*", "", cell.source, flags=re.M).strip()
         is_long = imports or (opening and cell.source.count("\n") > 4)
-        code = cell.cell_type == "code" and "#| export" not in cell.source
+        code = cell.cell_type == "code" and "exports" not in cell.directives_
         if pictures and number <= pictures[0] and code and is_long:
-            options = "".join(re.findall(r"^#\|.*\n", cell.source, flags=re.M))
-            hidden += f"{cell.source.removeprefix(options)}\n\n"
-            if not cell.outputs:
-                continue
-            cell.source, hidden = f"{fold}{options}{hidden}", ""
-        elif hidden:
-            yield nbformat.v4.new_code_cell(f"{fold}{hidden}")
-            hidden = ""
-        yield cell
+            marks, source = split(cell)
+            if shown and shown[-1].source.startswith(fold) and not shown[-1].outputs:
+                source = f"{split(shown.pop())[1]}\n\n{source}"
+            cell.source = f"{fold}{marks if cell.outputs else ''}{source}"
+        shown.append(cell)
+    return shown
 
 
 def ready(path, symbols, words):
     "A notebook ready for smalldocs."
     title, sentence, cells = read(path)
-    here = [(symbol, page) for symbol, page in symbols if page == path.name]
+    here = [symbol for symbol, place in symbols if place and place.startswith(path.name)]
     links = [("Notebook on GitHub", f"{FILES}/{settings['nbs_path']}/{path.name}", "")]
     links += launch_links(settings, path.name)
     row = "".join(f'<a href="{address}">{text}</a>' for text, address, _ in links)
     row = f'<nav class="elsewhere" aria-label="This page elsewhere">{row}</nav>\n'
     front = f"---\n{yaml.dump({'title': title, 'description': sentence})}---\n"
-    made = [nbformat.v4.new_markdown_cell(text) for text in (front, row)]
+    made = [mk_cell(front, "markdown"), mk_cell(row, "markdown")]
     words = {} if path.name.endswith("glossary.ipynb") else dict(words)
     for cell in with_picture_first(cells):
-        exported = re.search(r"^#\|\s*exports\b", cell.source, flags=re.M)
         if cell.cell_type == "markdown":
             cell.source = with_words(words, cell.source).replace("](../", f"]({FILES}/")
-        else:
-            cell.source = re.sub(FOR_NBDEV, "", cell.source, flags=re.M)
-        made += with_heading(cell, here) if exported else [cell]
-    return unnumbered(nbformat.writes(nbformat.v4.new_notebook(cells=made)))
+        made += with_heading(cell, here) if "exports" in cell.directives_ else [cell]
+    return nb2str(new_nb(made))
 
 
 def api_page(symbols):
     "A page of all public names: what each is for, where it is explained, its source."
+    from smalldocs.api import table
+
     parts = [API]
-    for symbol, notebook in symbols:
-        if symbol.kind == "module":
-            page = f" [The notebook]({notebook})" if notebook else ""
-            parts.append(f"\n## {symbol.module}\n\n{symbol.summary}{page}\n")
-            parts.append("| name | what it is |\n|:--|:--|")
-            continue
-        anchor = symbol.name.partition(".")[0].lower()
-        name = f"[`{symbol.name}`]({notebook}#{anchor})" if notebook else f"`{symbol.name}`"
-        summary = symbol.summary.replace("|", "\\|")
-        parts.append(f"| {name} | {summary} {source_link(symbol)} |")
-    return unnumbered("\n".join(parts)) + "\n"
+    for module, group in groupby(symbols, key=lambda pair: pair[0].module):
+        (about, place), *names = group
+        notebook = f" [The notebook]({place.rstrip('#')})" if place else ""
+        rows = []
+        for symbol, place in names:
+            name = f"[`{symbol.name}`]({place})" if place else f"`{symbol.name}`"
+            rows.append([name, f"{symbol.summary} {source_link(symbol)}"])
+        parts += [f"## {module}", f"{about.summary}{notebook}", table(rows, ["name", "what it is"])]
+    return "\n\n".join(parts)
 
 
 def equation(kind):
@@ -275,54 +266,50 @@ def equation(kind):
 def prepare(folder):
     "All that smalldocs reads, in `folder`."
     symbols, words = public_symbols(), read_glossary()
-    index = json.dumps(addresses(symbols))
-    (folder / "_symbols.json").write_text(index, encoding="utf-8")
+    project = {"output-dir": "_docs", "resources": ["try/", "try-offline.js"]}
+    website = {"title": settings["lib_name"], "site-url": SITE, "repo-url": settings["git_url"]}
+    website |= {"description": settings["description"], "repo-branch": settings["branch"]}
+    about = {"project": project, "website": website, "smalldocs": {"linkify": True}}
+    made = {"nbdev.yml": yaml.dump(about), "api.qmd": api_page(symbols)}
+    made["_symbols.json"] = json.dumps(addresses(symbols))
     for path in NOTEBOOKS.iterdir():
         if path.suffix == ".ipynb":
-            text = ready(path, symbols, words)
-            (folder / page_name(path.name)).write_text(text, encoding="utf-8")
+            made[page_name(path.name)] = ready(path, symbols, words)
         elif path.suffix == ".yml":
-            text = path.read_text(encoding="utf-8")
-            (folder / path.name).write_text(unnumbered(text), encoding="utf-8")
+            made[path.name] = path.read_text(encoding="utf-8")
         elif path.is_file():
             shutil.copy(path, folder)
-    project = {"output-dir": "_docs"}
+    for name, text in made.items():
+        (folder / name).write_text(unnumbered(text), encoding="utf-8")
     if (NOTEBOOKS / "try").exists():
         from try_page import write_data
 
         shutil.copytree(NOTEBOOKS / "try", folder / "try")
         (folder / "try" / "data").mkdir()
         write_data(folder / "try" / "data")
-        project["resources"] = ["try/", "try-offline.js"]
-    (folder / "api.qmd").write_text(api_page(symbols), encoding="utf-8")
-    website = {"title": settings["lib_name"], "site-url": SITE, "repo-url": settings["git_url"]}
-    website |= {"description": settings["description"], "repo-branch": settings["branch"]}
-    about = {"project": project, "website": website}
-    about["smalldocs"] = {"linkify": True}
-    (folder / "nbdev.yml").write_text(yaml.dump(about), encoding="utf-8")
 
 
 def faults(site, readme):
     "Links to anchors of the site and files of the repository that are not there; heavy pages."
-    pages = {path.name: path.read_text(encoding="utf-8") for path in site.glob("*.html")}
-    anchors = {name: {"", *re.findall(r'\bid="([^"]+)"', text)} for name, text in pages.items()}
-    prose = re.sub(r"^```.*?^```", "", readme, flags=re.M | re.S)  # `f[i](x)` in code is no link
-    links = [("README.md", link) for link in re.findall(r"\]\(([^)\s]+)", prose)]
-    for name, text in pages.items():
-        found = re.findall(r'<a [^>]*?href="([^"]*)"', text)
-        links += [(name, html.unescape(link)) for link in found]
+    from bs4 import BeautifulSoup
+    from markdown_it import MarkdownIt
+
+    texts = {path.name: path.read_text(encoding="utf-8") for path in site.glob("*.html")}
+    for name, text in texts.items():
         if len(text) > PAGE_LIMIT:
             yield f"{name}: more than {PAGE_LIMIT:,} bytes: make its pictures smaller"
-    for page, link in links:
-        path, _, anchor = link.replace(f"{SITE}/", "").removeprefix("./").partition("#")
-        if page == "README.md" and path not in pages and not re.match(r"[a-z]+:|$", path):
-            path = f"{FILES}/{path}"
-        file = path.removeprefix(f"{FILES}/")
-        found = anchor in anchors.get(path or page, [anchor])
-        if file != path:
-            found = file.startswith(PICTURES) or (ROOT / file).exists()
-        if not found:
-            yield f"{page}: broken link {link}"
+    texts["README.md"] = MarkdownIt().render(readme)
+    pages = {name: BeautifulSoup(text, "html.parser") for name, text in texts.items()}
+    for name, page in pages.items():
+        base = FILES if name == "README.md" else SITE
+        for link in page.select("a[href]"):
+            address, _, place = urljoin(f"{base}/{name}", link["href"]).partition("#")
+            file, other = address.removeprefix(f"{FILES}/"), address.removeprefix(f"{SITE}/")
+            found = file == address or (ROOT / file).exists()
+            if place and other in pages:
+                found = pages[other].find(id=place)
+            if not found:
+                yield f"{name}: broken link {link['href']}"
 
 
 def build_site(target, readme):
