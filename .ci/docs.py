@@ -13,7 +13,6 @@ import base64
 import html
 import inspect
 import json
-import os
 import re
 import shutil
 import sys
@@ -24,12 +23,21 @@ from urllib.parse import urljoin
 
 import nbformat
 import yaml
+from bs4 import BeautifulSoup
 from execnb.nbio import mk_cell, nb2str, new_nb
+from latex2mathml.converter import convert
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbdev.process import NBProcessor
 
 from notebooks import badges, launch_links
 from package import NAME, ROOT, settings
+
+try:
+    import smalldocs.site
+    from markdown_it import MarkdownIt
+    from smalldocs import api, markdown
+except ModuleNotFoundError:
+    smalldocs = None  # Python 3.10 has none, and builds README.md alone
 
 NOTEBOOKS = ROOT / settings["nbs_path"]
 FILES = f"{settings['git_url']}/blob/{settings['branch']}"
@@ -85,11 +93,9 @@ def split(cell):
 
 def public_symbols():
     "The package's names as smalldocs finds them, each with its notebook and its place there."
-    from smalldocs.api import inventory
-
     sys.path.insert(0, str(ROOT))
     found = []
-    for symbol in inventory([NAME]):
+    for symbol in api.inventory([NAME]):
         text = inspect.getsource(sys.modules[symbol.module])
         notebook = re.search(r"File to edit: \S*?([^/]+\.ipynb)", text)
         owner = symbol.name.partition(".")[0].lower()
@@ -134,11 +140,8 @@ def with_words(words, text):
 def for_github(text):
     "Links between notebooks lead to the site, those to files to the files."
     text = re.sub(r"\]\((\w+)\.(?:ipynb|qmd)", rf"]({SITE}/\1.html", unnumbered(text))
-
-    def from_the_top(match):
-        return f"]({os.path.normpath(os.path.join(settings['nbs_path'], match[1]))})"
-
-    return re.sub(r"\]\((?![a-z]+:|#|/)([^)]+)\)", from_the_top, text).strip()
+    text = re.sub(r"\]\((?![a-z]+:|#|/|\.\./)", f"]({settings['nbs_path']}/", text)
+    return text.replace("](../", "](").strip()
 
 
 def output_for_github(output, options, pictures):
@@ -233,8 +236,6 @@ def ready(path, symbols, words):
 
 def api_page(symbols):
     "A page of all public names: what each is for, where it is explained, its source."
-    from smalldocs.api import table
-
     parts = [API]
     for module, group in groupby(symbols, key=lambda pair: pair[0].module):
         (about, place), *names = group
@@ -243,14 +244,13 @@ def api_page(symbols):
         for symbol, place in names:
             name = f"[`{symbol.name}`]({place})" if place else f"`{symbol.name}`"
             rows.append([name, f"{symbol.summary} {source_link(symbol)}"])
-        parts += [f"## {module}", f"{about.summary}{notebook}", table(rows, ["name", "what it is"])]
+        parts += [f"## {module}", f"{about.summary}{notebook}"]
+        parts.append(api.table(rows, ["name", "what it is"]))
     return "\n\n".join(parts)
 
 
 def equation(kind):
     "How to write MathML, which needs no script, where smalldocs has TeX for one that it fetches."
-    from latex2mathml.converter import convert
-
     def rule(self, tokens, at, options, env):
         tex = tokens[at].content.strip()
         for written, better in BETTER_TEX.items():
@@ -291,9 +291,6 @@ def prepare(folder):
 
 def faults(site, readme):
     "Links to anchors of the site and files of the repository that are not there; heavy pages."
-    from bs4 import BeautifulSoup
-    from markdown_it import MarkdownIt
-
     texts = {path.name: path.read_text(encoding="utf-8") for path in site.glob("*.html")}
     for name, text in texts.items():
         if len(text) > PAGE_LIMIT:
@@ -314,15 +311,13 @@ def faults(site, readme):
 
 def build_site(target, readme):
     "Render every page and check all of them; `target` is replaced once everything went well."
-    try:
-        from smalldocs import markdown as renderer, site
-    except ModuleNotFoundError:
+    if smalldocs is None:
         sys.exit("The site needs Python 3.11 or newer: make clean && make docs PYTHON=python3.12")
-    renderer.math_inline = equation("inline")
-    renderer.math_display = renderer.math_block = equation("display")
+    markdown.math_inline = equation("inline")
+    markdown.math_display = markdown.math_block = equation("display")
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder))
-        built = site.build(Path(folder).resolve(), quiet=True)
+        built = smalldocs.site.build(Path(folder).resolve(), quiet=True)
         for path in built.out.glob("site_libs/themes/*.css"):  # fonts from the network
             text = path.read_text(encoding="utf-8")
             path.write_text(re.sub(r"@import url\(https?:[^)]*\);", "", text), encoding="utf-8")

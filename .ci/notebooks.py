@@ -11,6 +11,8 @@ import re
 import sys
 from pathlib import Path
 
+from execnb.nbio import mk_cell, nb2str, read_nb
+
 from package import ROOT, settings
 
 # A folder of the package's name, as `git clone` makes it, has a spec, too, but no origin. %pip, not
@@ -55,16 +57,13 @@ def badges(config, notebook):
 
 def complete(path, config):
     "The text of a notebook with its two cells, which follow the title."
-    notebook = json.loads(path.read_text(encoding="utf-8"))
-    title, *rest = [cell for cell in notebook["cells"] if cell.get("id") not in ("badges", "setup")]
-    badge = {"cell_type": "markdown", "id": "badges", "metadata": {}}
-    badge["source"] = badges(config, path.name).splitlines(True)
-    code = {"cell_type": "code", "execution_count": None, "id": "setup", "metadata": {}}
-    code["outputs"] = []
-    setup = SETUP.format(name=config["lib_name"], url=config["git_url"])
-    code["source"] = setup.splitlines(True)
-    notebook["cells"] = [title, badge, code, *rest]
-    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+    notebook = read_nb(path)
+    title, *rest = [cell for cell in notebook.cells if cell.id not in ("badges", "setup")]
+    badge = mk_cell(badges(config, path.name), "markdown", id="badges")
+    setup = mk_cell(SETUP.format(name=config["lib_name"], url=config["git_url"]), id="setup")
+    setup.execution_count = None
+    notebook.cells = [title, badge, setup, *rest]
+    return nb2str(notebook)
 
 
 def incomplete(config):

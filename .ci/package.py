@@ -1,7 +1,6 @@
 "The project's settings, its wheel, and how the other scripts run commands."
 
 import configparser
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,9 +28,7 @@ def build(out):
     files = run("git", "ls-files", "-z", cwd=ROOT).split("\0")
     files = [path for path in files if path and (ROOT / path).exists()]
     with tempfile.TemporaryDirectory() as folder:
-        for path in files:
-            (Path(folder) / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / path, Path(folder) / path)
+        run("cp", "--parents", *files, folder, cwd=ROOT)
         run(sys.executable, "-m", "build", "--outdir", out, folder)
     wheel = next(Path(out).glob("*.whl"))
     with zipfile.ZipFile(wheel) as archive:

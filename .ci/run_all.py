@@ -12,9 +12,7 @@ package is not installed until the notebook's setup cell does so.
 import argparse
 import hashlib
 import itertools
-import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -25,7 +23,8 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import distribution
 from pathlib import Path
 
-import nbformat
+from execnb.nbio import mk_cell, read_nb, write_nb
+from nbdev.process import extract_directives
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -45,7 +44,13 @@ SURROUNDINGS = {
 }
 PROVIDED = ["ipykernel", "fastcore"]  # what both have, beside our requirements and the benchmarks'
 HIDDEN = [NOTEBOOKS, ROOT / NAME, Path("/usr/share/datasets")]  # what neither has
-PORT = 8123  # where Colab's mirror is a proxy
+# On Colab the mirror is a proxy, but not for a notebook's own servers, and somebody has cloned the
+# repository beside the notebook.
+COLAB = """mkdir {name}
+{python} -m http.server 8123 -d {mirror} 2>/dev/null &
+export http_proxy=http://127.0.0.1:8123 no_proxy=127.0.0.1
+{execute}
+code=$?; kill $!; exit $code"""
 
 # What must hold after a run: its environment is what it claims to be, and the data are found.
 AFTER = """
@@ -87,108 +92,91 @@ def make_environment(folder):
                 (place / top).symlink_to(each.locate_file(top))
 
 
-def make_data(full, work):
-    "The data as each of the surroundings has them; the table that proves them."
+def make_inputs(full, work):
+    "The data and the wheel where the surroundings have them; the table that proves the data."
     from fmnist.data import fashion_mnist, fashion_mnist_sample
     from fmnist.files import FILES, MIRRORS, save_idx_file  # not in a run: there it must be missing
 
-    table, data = {}, fashion_mnist() if full else fashion_mnist_sample()
-    for name, array in zip(FILES, data, strict=True):
-        for surroundings, (_, place, _) in SURROUNDINGS.items():
-            path = work / surroundings / place.format(name, MIRRORS[0])
+    data, wheel = fashion_mnist() if full else fashion_mnist_sample(), build(work / "dist")
+    table = {}
+    for surroundings, (_, file, place) in SURROUNDINGS.items():
+        for name, array in zip(FILES, data, strict=True):
+            path = work / surroundings / file.format(name, MIRRORS[0])
             save_idx_file(path, array)
-            if path.suffix != ".gz":
+            if place:
                 table[name] = array.shape, hashlib.sha256(path.read_bytes()).hexdigest()
-    return table
-
-
-def prepare(flags, work):
-    "All that runs share, below `work`; the last cell of each."
-    make_environment(work / "env")
-    wheel = build(work / "dist")
-    for surroundings, (_, _, place) in SURROUNDINGS.items():
         if place:
             target = work / surroundings / place.format(wheel.name)
             target.parent.mkdir(parents=True)
             shutil.copy(wheel, target)
+    return table
+
+
+def prepare(work):
+    "What runs share, below `work`, beside their inputs."
+    make_environment(work / "env")
+    python = work / "env/bin/python"
+    run(python, "-m", "ipykernel", "install", "--prefix", work, "--name", "alone")
     # pip builds what git gives it with setuptools from the registry, which is not there
     pip = sys.executable, "-m", "pip", "download", "-q", "--dest", work / "registry"
     run(*pip, "setuptools", "wheel")
-    kernel = work / "jupyter" / "kernels" / "alone" / "kernel.json"
-    kernel.parent.mkdir(parents=True)
-    start = [str(work / "env/bin/python"), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    kernel.write_text(json.dumps({"argv": start, "display_name": "alone", "language": "python"}))
     for key, value in (f"url.file://{ROOT}.insteadOf", URL), ("safe.directory", "*"):
         run("git", "config", "--file", work / "gitconfig", key, value)  # for the setup cell
-    return AFTER.format(NAME, make_data("data" in flags, work))
-
-
-def is_chosen(cell, flags):
-    "Does this cell run: one without flags, or with these alone?"
-    known = "|".join(settings["tst_flags"].split())
-    found = re.findall(rf"^#\|\s*({known})\b", cell.source, flags=re.M)
-    return cell.cell_type != "code" or set(found) <= set(flags)
 
 
 def sandbox(surroundings, work, own):
     "The words before a command that sees what there is in these surroundings, and no network."
     folder = SURROUNDINGS[surroundings][0]
-    words = [shutil.which("bwrap"), "--unshare-net", "--die-with-parent"]
+    words = ["bwrap", "--unshare-net", "--die-with-parent", "--chdir", folder]
     for path in Path("/").iterdir():  # all that is here, and room for new folders at the top
-        if path.is_symlink():
-            words += ["--symlink", path.readlink(), path]
-        elif path.is_dir() and path.name not in ("kaggle", "content"):
+        if path.is_dir() and path.name not in ("kaggle", "content"):
             words += ["--dev-bind", path, path]
     for path in filter(Path.exists, HIDDEN):
         words += ["--tmpfs", path]
-    words += ["--bind", own / "env", work / "env", "--bind", own / "folder", folder]
     if surroundings != "colab":
         words += ["--ro-bind", work / surroundings, "/kaggle/input"]
-    return [*words, "--chdir", folder]
+    return [*words, "--bind", own / "env", work / "env", "--bind", own / "folder", folder]
 
 
-def environment(surroundings, work, own):
+def environment(work, own):
     "The variables of a run."
     kept = {key: os.environ[key] for key in ("FMNIST_BUDGET", "LANG") if key in os.environ}
-    if surroundings == "colab":
-        kept["http_proxy"] = f"http://127.0.0.1:{PORT}"
-        kept["no_proxy"] = "127.0.0.1"  # a notebook's own servers
     return kept | {
         "OMP_NUM_THREADS": "1",  # a run for each core
         "OPENBLAS_NUM_THREADS": "1",
         "PATH": f"{work / 'env/bin'}:{os.defpath}:/usr/sbin:/sbin",
-        "HOME": str(own / "home"),
-        "TMPDIR": str(own / "tmp"),
-        "JUPYTER_PATH": str(work / "jupyter"),
-        "MPLCONFIGDIR": str(work / "matplotlib"),  # its list of fonts takes seconds to make
+        "HOME": own,
+        "TMPDIR": own,
+        "JUPYTER_PATH": work / "share/jupyter",
+        "MPLCONFIGDIR": work / "matplotlib",  # its list of fonts takes seconds to make
         "PIP_CONFIG_FILE": os.devnull,
         "PIP_NO_INDEX": "1",
-        "PIP_FIND_LINKS": str(work / "registry"),
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        "PIP_ROOT_USER_ACTION": "ignore",
-        "GIT_CONFIG_GLOBAL": str(work / "gitconfig"),
+        "PIP_FIND_LINKS": work / "registry",
+        "GIT_CONFIG_GLOBAL": work / "gitconfig",
     }
+
+
+def write_notebook(name, flags, after, folder):
+    "Put a notebook there, without the cells whose flags are not wanted, and with one more."
+    document = read_nb(NOTEBOOKS / name)
+    unwanted = set(settings["tst_flags"].split()) - set(flags)
+    cells = [cell for cell in document.cells if not unwanted & set(extract_directives(cell, False))]
+    document.cells = [*cells, mk_cell(after)]
+    write_nb(document, folder / name)
 
 
 def one(name, surroundings, flags, work, after):
     "Run one notebook; did it end well?"
     start, own = time.perf_counter(), Path(tempfile.mkdtemp(dir=work))
-    for each in ("home", "tmp", "folder"):
-        (own / each).mkdir()
-    if surroundings == "colab":
-        (own / "folder" / NAME).mkdir()  # somebody has cloned the repository there
+    (own / "folder").mkdir()
     shutil.copytree(work / "env", own / "env", symlinks=True)  # the others' must not change
-    document = nbformat.read(NOTEBOOKS / name, as_version=4)
-    document.cells = [cell for cell in document.cells if is_chosen(cell, flags)]
-    document.cells.append(nbformat.v4.new_code_cell(after))
-    nbformat.write(document, own / "folder" / name)
+    write_notebook(name, flags, after, own / "folder")
     execute = f"{Path(sys.executable).with_name('jupyter-execute')} --kernel_name alone {name}"
     if surroundings == "colab":
-        mirror = f"{sys.executable} -m http.server {PORT} -d {work / surroundings}"
-        execute = f"{mirror} 2>/dev/null & {execute}; code=$?; kill $!; exit $code"
+        mirror, python = work / surroundings, sys.executable
+        execute = COLAB.format(name=NAME, python=python, mirror=mirror, execute=execute)
     command = [*sandbox(surroundings, work, own), "sh", "-c", execute]
-    variables = environment(surroundings, work, own)
-    done = subprocess.run(command, env=variables, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment(work, own), capture_output=True, text=True)
     failed = f" FAILED\n{done.stdout}{done.stderr}" if done.returncode else ""
     print(f"{name} in {surroundings}: {time.perf_counter() - start:.0f} s{failed}", flush=True)
     shutil.rmtree(own, ignore_errors=True)
@@ -202,14 +190,14 @@ def main():
     add("--flags", nargs="+", choices=flags, default=[], help="run cells with these flags, too")
     add("--notebook", nargs="+", choices=names, metavar="X", help="only these, in all surroundings")
     options = parser.parse_args()
-    around = itertools.cycle(SURROUNDINGS)
-    pairs = [(names[0], each) for each in SURROUNDINGS]
-    pairs += [(name, next(around)) for name in names[1:]]
-    if options.notebook:
-        pairs = list(itertools.product(options.notebook, SURROUNDINGS))
+    pairs = list(itertools.product(options.notebook or names[:1], SURROUNDINGS))
+    if not options.notebook:
+        pairs += zip(names[1:], itertools.cycle(SURROUNDINGS))
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
         work = Path(folder)
-        context = options.flags, work, prepare(options.flags, work)
+        prepare(work)
+        after = AFTER.format(NAME, make_inputs("data" in options.flags, work))
+        context = options.flags, work, after
         went_well = list(pool.map(lambda pair: one(*pair, *context), pairs))
     print(f"{sum(went_well)} runs went well, {len(pairs) - sum(went_well)} failed")
     sys.exit(not all(went_well))
