@@ -251,6 +251,7 @@ def api_page(symbols):
 
 def equation(kind):
     "How to write MathML, which needs no script, where smalldocs has TeX for one that it fetches."
+
     def rule(self, tokens, at, options, env):
         tex = tokens[at].content.strip()
         for written, better in BETTER_TEX.items():
@@ -291,22 +292,21 @@ def prepare(folder):
 
 def faults(site, readme):
     "Links to anchors of the site and files of the repository that are not there; heavy pages."
-    texts = {path.name: path.read_text(encoding="utf-8") for path in site.glob("*.html")}
-    for name, text in texts.items():
-        if len(text) > PAGE_LIMIT:
-            yield f"{name}: more than {PAGE_LIMIT:,} bytes: make its pictures smaller"
-    texts["README.md"] = MarkdownIt().render(readme)
-    pages = {name: BeautifulSoup(text, "html.parser") for name, text in texts.items()}
-    for name, page in pages.items():
-        base = FILES if name == "README.md" else SITE
-        for link in page.select("a[href]"):
-            address, _, place = urljoin(f"{base}/{name}", link["href"]).partition("#")
-            file, other = address.removeprefix(f"{FILES}/"), address.removeprefix(f"{SITE}/")
-            found = file == address or (ROOT / file).exists()
-            if place and other in pages:
-                found = pages[other].find(id=place)
-            if not found:
-                yield f"{name}: broken link {link['href']}"
+    pages, homes = {}, {FILES: ROOT, SITE: site}
+    for path in site.glob("*.html"):
+        pages[f"{SITE}/{path.name}"] = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+        if path.stat().st_size > PAGE_LIMIT:
+            yield f"{path.name}: more than {PAGE_LIMIT:,} bytes: make its pictures smaller"
+    front = BeautifulSoup(MarkdownIt().render(readme), "html.parser")
+    for page, content in [(f"{FILES}/README.md", front), *pages.items()]:
+        for link in content.select(f"a, img:not([src^='data:'], [src^='{PICTURES}'])"):
+            written = link.get("href") or link.get("src", "")
+            address, _, place = urljoin(page, written).partition("#")
+            ours = [start for start in homes if address.startswith(start)]
+            files = [homes[start] / address.removeprefix(start).strip("/") for start in ours]
+            missing = any(not file.exists() for file in files)
+            if missing or (place and address in pages and not pages[address].find(id=place)):
+                yield f"{page.rpartition('/')[2]}: broken link {written}"
 
 
 def build_site(target, readme):
