@@ -294,7 +294,8 @@ def faults(site, readme):
     "Links to anchors of the site and files of the repository that are not there; heavy pages."
     pages, homes = {}, {FILES: ROOT, SITE: site}
     for path in site.glob("*.html"):
-        pages[f"{SITE}/{path.name}"] = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+        text = path.read_text(encoding="utf-8")
+        pages[f"{SITE}/{path.name}"] = BeautifulSoup(text, "html.parser")
         if path.stat().st_size > PAGE_LIMIT:
             yield f"{path.name}: more than {PAGE_LIMIT:,} bytes: make its pictures smaller"
     front = BeautifulSoup(MarkdownIt().render(readme), "html.parser")
