@@ -114,7 +114,8 @@ def test_site(project):
 
 def test_links_of_words():
     words = {"batch": "some images"}
-    said = "# batch\n`batch` $batch$ [batch](x) batches, a batch, a batch"
+    code = "   ```python\n   def f():\n       batch = 1\n   ```\n"  # in a folded solution
+    said = f"# batch\n`batch` $batch$ [batch](x)\n\n{code}\nbatches, a batch, a batch"
     linked = said.replace("a batch, ", 'a [batch](glossary.ipynb "some images"){.term}, ')
     assert docs.with_words(words, said) == linked and not words
 
