@@ -1,11 +1,12 @@
 "What fmnist_run and fmnist_results promise to who types them."
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from fmnist.studies import GROUPS, MLP_STUDIES, STUDIES, Study, fmnist_results, fmnist_run, mlp_arm
-from fmnist.study_cli import dry_run, find_studies, power_line
+from fmnist.study_cli import dry_run, estimate, find_studies, power_line
 from fmnist.trials import Trial, data_name
 
 
@@ -94,6 +95,13 @@ def test_more_seeds_show_smaller_differences():
 def test_networks_without_results_borrow_the_spread_of_others_of_their_kind():
     for study in GROUPS["cnn"]:
         assert "nan" not in power_line(study, 3), study.name
+
+
+def test_an_estimate_leaves_no_image_alone_in_a_batch():
+    "Batch normalisation would refuse it, and the time would not be known."
+    trial = STUDIES["mlp_options"].trials("full")["+ batch normalisation"][0]
+    seconds, _ = estimate([replace(trial, batch_size=2**power) for power in range(5, 10)])
+    assert all(0 < each < 1000 for each in seconds)
 
 
 def test_names_of_studies_groups_and_files(tmp_path):
