@@ -904,15 +904,16 @@ def costs_context(
     header = ["", "Test accuracy (%)", "n", "Numbers stored", "Multiply-adds", "Core-seconds"]
     return dict(figure=inline(plot_pareto(rows)), names=[row.name for row in rows], missing=missing,
                 table=table_of(header, list(map(_price_row, rows))), precisions=precisions,
-                learned=_images_learned(),
+                learned=_images_learned([row.name for row in rows]),
                 about=json.loads(baselines_path().read_text())["about"],
                 public=json.loads(public_path().read_text(encoding="utf-8"))["results"])
 
 # %% ../nbs/06b_report.ipynb #c2a2a056
-def _images_learned():
-    "Number of training images -> the networks of the figure that learn from so many."
+def _images_learned(names):
+    "Number of training images -> those of the figure's networks that learn from so many."
     found:dict = {}
-    for name, (study, arm) in _priced_arms().items():
+    shown = {name: place for name, place in _priced_arms().items() if name in names}
+    for name, (study, arm) in shown.items():
         share = study.arms[arm].get("valid_fraction")
         images = round(60_000*(1 - (0.2 if share is None else share)))
         found.setdefault(images, []).append(name)
