@@ -1,4 +1,4 @@
-"What is prepared for a lent GPU works: its twin on the CPU, with the sample."
+"What is prepared for a lent GPU works: its twin on the CPU, with the sample. Run by `.ci/run`, not by `make test`."
 import json
 import os
 import subprocess
