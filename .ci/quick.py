@@ -50,5 +50,6 @@ if __name__ == "__main__":
     print(f"{len(files)} files changed: {' '.join(files)}", flush=True)
     for words in commands(files):
         print("---", *words, flush=True)
-        failed += subprocess.run([sys.executable, *words], cwd=ROOT).returncode != 0
+        code = subprocess.run([sys.executable, *words], cwd=ROOT).returncode
+        failed += code not in (0, 5)  # 5: pytest had none to run, all are left to CI
     sys.exit(failed and f"{failed} of these failed")

@@ -46,6 +46,7 @@ def test_check_estimator():
     assert count >= 60 and others == []
 
 
+@pytest.mark.ci
 def test_check_estimator_for_torch():
     "In float32 a weight of 2 and a row that stands there twice agree to seven digits only."
     count, others = checks("TorchEstimator(epochs=25)")

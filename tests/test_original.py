@@ -11,7 +11,6 @@ from fmnist.original import (
     BASELINE_MLP,
     BEST_CNN,
     FIRST_READING,
-    READINGS,
     SECTION_3_CNN,
     original_accuracy,
     original_report,
@@ -36,25 +35,28 @@ def test_its_numbers_belong_to_arms():
 
 
 MOVE = """
-import json, sys
+import importlib, json
 import fmnist.original as o
-o.BEST_CNN = o.READINGS[sys.argv[1]]
-o.SECTION_3_CNN = o.LITERAL_SECTION_3 if "pool" in o.BEST_CNN else o.FIRST_SECTION_3
-from fmnist.studies import FIRST_STUDIES, STUDIES
-digests = {f"{name}, {arm}": [trial.digest for trial in trials]
-           for name, study in STUDIES.items() for arm, trials in study.trials("full").items()}
-print(json.dumps([[study.name for study in FIRST_STUDIES], digests]))
+from fmnist import studies
+
+said = {}
+for name in o.READINGS:
+    o.BEST_CNN = o.READINGS[name]
+    o.SECTION_3_CNN = o.LITERAL_SECTION_3 if "pool" in o.BEST_CNN else o.FIRST_SECTION_3
+    importlib.reload(studies)
+    digests = {f"{name}, {arm}": [trial.digest for trial in trials]
+               for name, study in studies.STUDIES.items()
+               for arm, trials in study.trials("full").items()}
+    said[name] = [study.name for study in studies.FIRST_STUDIES], digests
+print(json.dumps(said))
 """
 
 
 @pytest.fixture(scope="module")
 def moved():
     "Names of the studies of the first reading, and digests of all arms, in each reading."
-    said = {}
-    for name in READINGS:
-        words = [sys.executable, "-c", MOVE, name]
-        said[name] = json.loads(subprocess.run(words, capture_output=True, check=True).stdout)
-    return said
+    words = [sys.executable, "-c", MOVE]
+    return json.loads(subprocess.run(words, capture_output=True, check=True).stdout)
 
 
 def test_one_line_moves_all_studies_to_another_reading(moved):

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
+import pytest
+
 from fmnist.claims import by_network, judge
 from fmnist.store import published_folder, published_results, read_records
 from fmnist.report import verdict_counts
@@ -41,6 +43,7 @@ def test_every_block_is_of_a_kind_that_is_run():
     }  # commands, examples, what they print; and a reference
 
 
+@pytest.mark.ci  # the same cells are run in nbs/index.ipynb
 def test_examples_print_what_is_shown(tmp_path):
     "All in one process, as a reader would paste them; digits differ from machine to machine."
     done = subprocess.run(

@@ -206,6 +206,7 @@ def test_the_page_without_published_results(run, tmp_path):
     assert not re.search(r">\s*None\s*<|\b(nan|inf)\b", words)
 
 
+@pytest.mark.ci
 def test_nothing_of_matplotlib_keeps_the_page_from_being_written(folder, tmp_path):
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\n")
     output = tmp_path / "page" / "index.html"

@@ -1,9 +1,12 @@
-"What must hold on the full data set: run by `.ci/run`, not by `make test` (its name does not start with test_)."
+"What must hold on the full data set."
 import numpy as np
+import pytest
 
 from fmnist.data import fashion_mnist, mlp_batches
 from fmnist.studies import BASELINE_MLP
 from fmnist.mlp import MLP
+
+pytestmark = pytest.mark.ci
 
 
 def test_one_epoch_of_the_baseline():

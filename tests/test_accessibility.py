@@ -1,7 +1,4 @@
-"""No barrier for readers with disabilities that axe-core finds.
-
-Run by `.ci/run`, not by `make test`: npm fetches axe-core from the network.
-"""
+"No barrier for readers with disabilities that axe-core finds; npm fetches it from the network."
 
 import shutil
 import subprocess
@@ -9,6 +6,7 @@ import subprocess
 import pytest
 from browser import NOTEBOOKS, PHONE, SCREEN, report, site, visit  # noqa: F401 (report, site and visit are fixtures)
 
+pytestmark = pytest.mark.ci
 AXE = "axe-core@4.14.1"
 
 

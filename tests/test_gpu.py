@@ -1,10 +1,13 @@
-"What is prepared for a lent GPU works: its twin on the CPU, with the sample. Run by `.ci/run`, not by `make test`."
+"What is prepared for a lent GPU works: its twin on the CPU, with the sample."
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.ci
 ROOT = Path(__file__).resolve().parents[1]
 
 
