@@ -531,6 +531,11 @@ def test_commands_read_a_spoiled_folder(spoiled, tmp_path, capsys):
     publish_results(spoiled, tmp_path / "published")
     everything = len(read_records(published_folder()))
     assert everything / 3 < len(read_records(tmp_path / "published")) < everything
+
+
+@pytest.mark.ci
+@pytest.mark.skipif(sys.platform == "win32", reason="links and pipes need POSIX")
+def test_a_report_of_a_spoiled_folder(spoiled, tmp_path):
     fmnist_report(
         ["--budget", "full", "--folder", str(spoiled), "--output", str(tmp_path / "page")]
     )
