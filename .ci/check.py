@@ -22,7 +22,7 @@ from nbdev.process import extract_directives
 from notebooks import incomplete
 from package import NAME, ROOT, run, settings
 
-MERGE = re.compile(r"^(?:<<<<<<<|=======|>>>>>>>)(?: .*)?$", flags=re.M)
+MERGE = re.compile(r"^(?:<<<<<<<|=======|>>>>>>>)(?: .*)?$|^@@", flags=re.M)
 LESSON, EXPORTED, CLASS = 10, 20, 45  # lines of a cell, at most
 WHOLE = "784 pixels, 128 hidden units, 10 classes"  # the network that wants one screen
 COMPREHENSION = ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp

@@ -27,7 +27,7 @@ _TRAINING = dict(
 )  # fmt: skip
 _LONG = _TRAINING | dict(augment=dict(flip="alternate", shift=2, erase=8))
 
-# On all 60,000 images, without validation: every choice was made before, on a split.
+# On all 60,000 images, without validation: what was chosen, was chosen before, on a split.
 _ALL = dict(batch_size=500, valid_fraction=0.0)
 
 RECIPES: dict[str, dict] = {
@@ -60,7 +60,8 @@ def changed_recipe(
 
 _NO_MUON = dict(bias_rate=None, head_rate=None)
 
-# One thing changed in `fast`: arguments of `changed_recipe`.
+# One thing changed in `fast`, as arguments of `changed_recipe`; residual blocks have no Dirac start,
+# and other optimizers have rates of their own.
 OPTIONS: dict[str, dict] = {
     "all": {},
     # the network
@@ -81,7 +82,7 @@ OPTIONS: dict[str, dict] = {
     "erasing": dict(training=dict(augment=dict(flip="alternate", shift=2, erase=8))),
     "batches of 250": dict(batch_size=250),
     "batches of 1000": dict(batch_size=1000),
-    "SGD": dict(training=_NO_MUON | dict(optimizer="nesterov", learning_rate=0.5)),
+    "Nesterov": dict(training=_NO_MUON | dict(optimizer="nesterov", learning_rate=0.5)),
     "AdamW": dict(training=_NO_MUON | dict(optimizer="adamw", learning_rate=0.003, weight_decay=0.01)),
     "average of the weights": dict(training=dict(average=0.99)),
     "one view": dict(training=dict(test_views=None)),
