@@ -766,7 +766,10 @@ def _priced_arms():
     arms |= {f"CNN {name}": (filters, name) for name, each in filters.arms.items() if each != full}
     recipes = STUDIES["mlp_recipes"]
     arms |= {f"MLP, {name} recipe": (recipes, name) for name in recipes.arms}
-    arms["CNN, fast recipe"] = (STUDIES["fast_cnn"], "fast")
+    for study in (STUDIES[name] for name in ("fast_cnn", "tiny_cnn", "best_modern_cnn")):
+        arms |= {f"CNN, {name} recipe": (study, name) for name in study.arms}
+    lengths = STUDIES["cnn_lengths"]
+    arms |= {f"CNN, {name}": (lengths, name) for name in lengths.arms}
     return arms | {"CNN, section 3": (STUDIES["best_cnn"], "section 3")}
 
 # %% ../nbs/06b_report.ipynb #c2a2a018
@@ -815,7 +818,7 @@ def _label(ax, rows, price):
     "Names beside points, where neither another name nor a point is in the way."
     from matplotlib.transforms import Bbox
     ax.figure.draw_without_rendering() # the layout is known now
-    taken = []
+    taken = [text.get_window_extent() for text in ax.texts]
     for row in rows:
         x, low = ax.transData.transform((getattr(row, price), _ends(row)["low"]))
         high = ax.transData.transform((getattr(row, price), _ends(row)["high"]))[1]

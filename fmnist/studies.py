@@ -453,8 +453,9 @@ STUDIES = {study.name: study for study in (*GROUPS["all"], *_OTHERS)}
 # %% ../nbs/05d_studies.ipynb #0be17d21
 _LATEST = [*OPEN_STUDIES, *READING_STUDIES[1:]]
 _LATEST += [] if BEST_CNN is FIRST_READING else [*CNN_STUDIES, *MODEL_STUDIES]
-_DATES = dict.fromkeys([study.name for study in _LATEST], "2026-11-28") | dict.fromkeys(
-    ["reading", "fast_cnn", "tiny_cnn", "best_modern_cnn", "cnn_options"], "2026-11-27")
+_FIXED = {"2026-11-28": [*(study.name for study in _LATEST), "cnn_lengths"],
+          "2026-11-27": ["reading", "mlp_options", "fast_cnn", "tiny_cnn", "best_modern_cnn", "cnn_options"]}
+_DATES = {name: date for date, names in _FIXED.items() for name in names}
 _ARM_DATES = dict.fromkeys([("activation", "gelu"), ("activation", "relu"), ("best_mlp", "Table 1")],
                            "2026-11-28") | {("models", "MLP"): ""} # it was there before
 
