@@ -572,7 +572,7 @@ class Mixup:
         x, # float (m, channels, h, w)
         target # List of tensors (m,): labels, perhaps weights
     ): # (mixed images, targets of the other images, share of the own target)
-        "One share for a batch; each image meets one other."
+        "One share for a batch; each image meets one other, or by chance itself."
         share = float(self.draw.beta(self.a, self.a))
         others = torch.as_tensor(self.draw.permutation(len(x)), device=x.device)
         mixed = share*x + (1 - share)*x[others]
