@@ -296,7 +296,9 @@ def effect_text(
     if len(j.effects) > 1:
         text += f" ({j.low:+.2f} to {j.high:+.2f})"
     tested = math.isfinite(j.p) and len(j.effects) >= STUDENT_FROM
-    return f"{text}, p = {j.p:.3f}" if tested else text
+    return f"{text}, {_p_text(j.p)}" if tested else text
+
+def _p_text(p): return f"p = {p:.3f}" if p >= 0.0005 else "p < 0.001"
 
 # %% ../nbs/06_claims.ipynb #c1a1a023
 def _run_text(j):

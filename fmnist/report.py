@@ -378,10 +378,10 @@ def _next_run(values):
     return f"{low:.2f} to {high:.2f}" if math.isfinite(low) else "–"
 
 # %% ../nbs/06b_report.ipynb #c2a2a026
-def _verdict_cells(name, compared, failed):
+def _verdict_cells(name, compared, references, failed):
     "Difference and verdict of an arm; the reference has none."
     if name not in compared:
-        return ["–", "reference"]
+        return ["–", "reference" if name in references else "no results"]
     c = compared[name]
     left_out = ", failed runs left out" if failed & {c.arm, c.reference} else ""
     return [c.effect_text, f"{c.verdict}{left_out}"]
@@ -395,12 +395,13 @@ def study_table(
     compared = {c.arm: c for c in comparisons(study, arms)}
     ours, values = invented(study.name), accuracies(arms)
     failed, rows = {name for name in arms if len(arms[name]) > len(values[name])}, []
+    references = {reference for _, reference in study.pairs}
     for row in arm_rows(study, arms):
         name = row["arm"]
-        cells = [*_arm_cells(row), _next_run(values[name]), *_verdict_cells(name, compared, failed)]
+        verdict = _verdict_cells(name, compared, references, failed)
+        cells = [*_arm_cells(row), _next_run(values[name]), *verdict]
         rows.append([f"{name} *" if name in ours else name, *cells])
-    references = {reference for _, reference in study.pairs}
-    against = references.pop() if len(references) == 1 else "the reference"
+    against = next(iter(references)) if len(references) == 1 else "the reference"
     header = ["", "n", "Ours (%)", "95 % interval", "Original (%)", "One more run (%)"]
     difference = f"Difference to {against} (points)"
     return table_of([*header, difference, "Verdict"], rows)
@@ -595,7 +596,7 @@ def _claim_row(judgement, over_page):
     "A claim as the page shows it."
     j, claim = judgement, judgement.claim
     effect = effect_text(j)
-    if ", p = " in effect:
+    if ", p " in effect:
         effect += f" ({over_page:.3f})"
     if j.images:
         low, high, p = j.images
@@ -765,12 +766,12 @@ def _priced_arms():
     filters, full = STUDIES["filters"], STUDIES["models"].arms["CNN"]
     arms |= {f"CNN {name}": (filters, name) for name, each in filters.arms.items() if each != full}
     recipes = STUDIES["mlp_recipes"]
-    arms |= {f"MLP, {name} recipe": (recipes, name) for name in recipes.arms}
+    arms |= {f"MLP {name}": (recipes, name) for name in recipes.arms}
     for study in (STUDIES[name] for name in ("fast_cnn", "tiny_cnn", "best_modern_cnn")):
-        arms |= {f"CNN, {name} recipe": (study, name) for name in study.arms}
+        arms |= {f"CNN {name}": (study, name) for name in study.arms}
     lengths = STUDIES["cnn_lengths"]
-    arms |= {f"CNN, {name}": (lengths, name) for name in lengths.arms}
-    return arms | {"CNN, section 3": (STUDIES["best_cnn"], "section 3")}
+    arms |= {f"CNN {name}": (lengths, name) for name in lengths.arms}
+    return arms | {"CNN section 3": (STUDIES["best_cnn"], "section 3")}
 
 # %% ../nbs/06b_report.ipynb #c2a2a018
 def _network_price(name, study, arm, results):
@@ -803,8 +804,8 @@ def costs(
     return rows
 
 # %% ../nbs/06b_report.ipynb #c2a2a019
-_PLACES = [("high", (0, 6), "center"), ("high", (-5, 4), "right"), ("low", (0, -12), "center"),
-           ("mean", (7, -8), "left"), ("mean", (-7, -3), "right"), ("high", (0, 14), "center"),
+_PLACES = [("mean", (-7, -3), "right"), ("high", (0, 6), "center"), ("high", (-5, 4), "right"),
+           ("low", (0, -12), "center"), ("mean", (7, -8), "left"), ("high", (0, 14), "center"),
            ("low", (0, -20), "center")]
 
 def _ends(row):
@@ -833,7 +834,7 @@ def _place_name(ax, row, x, taken):
         text = ax.annotate(row.name, (x, _ends(row)[height]), xytext=offset,
                            textcoords="offset points", ha=side, fontsize=7)
         box = text.get_window_extent()
-        if not any(box.overlaps(other) for other in taken):
+        if box.x0 > ax.bbox.x0 and not any(box.overlaps(other) for other in taken):
             return box
         text.remove()
     ax.add_artist(text) # crowded, but named

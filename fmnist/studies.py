@@ -656,18 +656,18 @@ def plot_comparisons(
 ): # matplotlib figure
     "A line for each pair: a tick for each seed's difference, the mean, its interval, the verdict."
     import matplotlib.pyplot as plt
-    test = _test_accuracies(arms)
     fig, ax = plt.subplots(figsize=(7.5, 0.9 + 0.42*len(compared)), layout="constrained")
-    for place, each in enumerate(reversed(compared)):
-        differences = paired_differences(test, each.arm, each.reference)
+    for place, each in enumerate(compared[::-1]):
+        differences = paired_differences(_test_accuracies(arms), each.arm, each.reference)
         ax.plot(differences, [place]*len(differences), "|", color="0.5", markersize=11)
         ax.plot([each.low, each.high], [place + 0.27]*2, color="C0", linewidth=2)
         ax.plot(each.difference, place + 0.27, "D", color="C0", markersize=5)
         ax.text(1.01, place, each.verdict, transform=ax.get_yaxis_transform(), va="center")
     ax.axvline(0, color="0.2")
-    names = [f"{each.arm} against {each.reference}" for each in reversed(compared)]
-    ax.set(yticks=range(len(compared)), yticklabels=names, ylim=(-0.6, len(compared) - 0.3),
-           xlabel="difference in test accuracy (points); a tick is a seed", title=study.question)
+    ax.set_yticks(range(len(compared)), [f"{c.arm} against {c.reference}" for c in compared[::-1]])
+    ax.set(xlabel="difference in test accuracy (points); a tick is a seed",
+           ylim=(-0.6, len(compared) - 0.3))
+    fig.suptitle(study.question)
     return fig
 
 # %% ../nbs/05d_studies.ipynb #56376119
