@@ -6,10 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import warnings
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,7 @@ def serve():
     def start(folder=SAMPLE_FOLDER, **settings):
         handler = partial(type("Handler", (Handler,), settings), directory=str(folder))
         servers.append(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler))
-        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        threading.Thread(target=servers[-1].serve_forever, args=(0.02,), daemon=True).start()
         return f"http://127.0.0.1:{servers[-1].server_port}/"
 
     yield start
@@ -95,10 +96,24 @@ def is_sample(arrays):
     return all(map(np.array_equal, arrays, SAMPLE))
 
 
-def store(folder, suffix="", spelling=lambda name: name, change=lambda part: part):
+@cache
+def written(name, suffix):
+    "A file of the sample, packed once for all tests."
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}{suffix}"
+        save_idx_file(path, dict(zip(FILES, SAMPLE, strict=True))[name])
+        return path.read_bytes()
+
+
+def store(folder, suffix="", spelling=lambda name: name, change=None):
     "Write the sample into a folder."
+    folder.mkdir(parents=True, exist_ok=True)
     for name, part in zip(FILES, SAMPLE, strict=True):
-        save_idx_file(folder / f"{spelling(name)}{suffix}", change(part))
+        path = folder / f"{spelling(name)}{suffix}"
+        if change:
+            save_idx_file(path, change(part))
+        else:
+            path.write_bytes(written(name, suffix))
 
 
 def speak(answer):
