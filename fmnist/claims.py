@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['EARLY', 'LAST', 'MEASURES', 'SCORES', 'DIRECTIONS', 'TESTS', 'COUNTS', 'CLAIMS', 'DECISIONS', 'CHOICES', 'FORMS',
            'VERDICTS', 'claims_data', 'by_network', 'study_records', 'Measure', 'Rules', 'Claim', 'read_claims',
-           'finding', 'cost', 'Judgement', 'missing_command', 'missing_commands', 'effect_text', 'these_images',
-           'other_choices', 'judge', 'over_all', 'findings', 'verdict_counts', 'sensitivity', 'history', 'plot_forest',
-           'png', 'Correction', 'facts', 'corrections']
+           'finding', 'cost', 'Judgement', 'missing_command', 'missing_commands', 'p_text', 'effect_text',
+           'these_images', 'other_choices', 'judge', 'over_all', 'findings', 'verdict_counts', 'sensitivity', 'history',
+           'plot_forest', 'png', 'Correction', 'facts', 'corrections']
 
 # %% ../nbs/06_claims.ipynb #2e9ec01f
 import io, json, math, shlex
@@ -277,6 +277,13 @@ def missing_commands(
     parts = [[j for j in judgements if j.claim.study == study] for study in studies]
     return list(filter(None, map(missing_command, parts)))
 
+# %% ../nbs/06_claims.ipynb #c1a1b009
+def p_text(
+    p:float # From 0 to 1
+) -> str: # Such as "p = 0.012"
+    "A p value as every table prints it."
+    return "p < 0.001" if p < 0.0005 else f"p = {p:.3f}"
+
 # %% ../nbs/06_claims.ipynb #c1a1a009
 def effect_text(
     judgement:Judgement # One row
@@ -289,16 +296,14 @@ def effect_text(
         return "not recorded" if j.runs else "no results"
     if claim.test == "diverges more often":
         rates = [f"{k} of {runs}" for k, runs in zip(j.diverged, j.sides, strict=True)]
-        return f"{' against '.join(rates)} runs, p = {j.p:.3f}"
+        return f"{' against '.join(rates)} runs, {p_text(j.p)}"
     if claim.test == "one run":
         return _run_text(j)
     text = f"{j.effect:+.2f} {MEASURES[claim.measure].unit}"
     if len(j.effects) > 1:
         text += f" ({j.low:+.2f} to {j.high:+.2f})"
     tested = math.isfinite(j.p) and len(j.effects) >= STUDENT_FROM
-    return f"{text}, {_p_text(j.p)}" if tested else text
-
-def _p_text(p): return f"p = {p:.3f}" if p >= 0.0005 else "p < 0.001"
+    return f"{text}, {p_text(j.p)}" if tested else text
 
 # %% ../nbs/06_claims.ipynb #c1a1a023
 def _run_text(j):

@@ -29,7 +29,7 @@ from . import __version__
 from .checks import ends_command
 from .claims import (
     CLAIMS, VERDICTS, Rules, by_network, claims_data, corrections, cost, effect_text, facts,
-    findings, history, judge, missing_commands, other_choices, over_all, plot_forest, png,
+    findings, history, judge, missing_commands, other_choices, over_all, p_text, plot_forest, png,
     sensitivity, study_records, these_images, verdict_counts)
 from .data import ImageData, fashion_mnist, fashion_mnist_sample, flatten_images, plot_samples
 from .files import atomic_write
@@ -601,7 +601,7 @@ def _claim_row(judgement, over_page):
     if j.images:
         low, high, p = j.images
         effect += f"; with other images {low:+.2f} to {high:+.2f}"
-        effect += f", p = {p:.3f}" if math.isfinite(j.p) else ""
+        effect += f", {p_text(p)}" if math.isfinite(j.p) else ""
     return [f"{claim.name}: {_verdict_text(j)}", f"{claim.words} ({claim.where})",
             f"{claim.effect}: {claim.rule}", effect, _marks(j)]
 
@@ -767,10 +767,9 @@ def _priced_arms():
     arms |= {f"CNN {name}": (filters, name) for name, each in filters.arms.items() if each != full}
     recipes = STUDIES["mlp_recipes"]
     arms |= {f"MLP {name}": (recipes, name) for name in recipes.arms}
-    for study in (STUDIES[name] for name in ("fast_cnn", "tiny_cnn", "best_modern_cnn")):
+    records = (STUDIES[name] for name in ("fast_cnn", "tiny_cnn", "best_modern_cnn", "cnn_lengths"))
+    for study in records:
         arms |= {f"CNN {name}": (study, name) for name in study.arms}
-    lengths = STUDIES["cnn_lengths"]
-    arms |= {f"CNN {name}": (lengths, name) for name in lengths.arms}
     return arms | {"CNN section 3": (STUDIES["best_cnn"], "section 3")}
 
 # %% ../nbs/06b_report.ipynb #c2a2a018
