@@ -71,6 +71,7 @@ def test_every_exercise_is_solved(path):
             raise AssertionError(f"{path.name}, exercise {number}: {error}") from None
 
 
+@pytest.mark.ci  # `make quick` runs those of a notebook that changed
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_code_runs(path, tmp_path, monkeypatch):
     import matplotlib.pyplot as plt

@@ -70,18 +70,14 @@ def test_there_are_five_stories():
     assert tuple(stories()) == expected
 
 
-@pytest.mark.parametrize("name", ["A network", "Options of the modern MLP", "Other data"])
-def test_story(tmp_path, name):
-    run_script(tmp_path, script_of(stories()[name], tmp_path))
-
-
 @pytest.mark.parametrize(
-    "first, second", [("A network", "A loss"), ("Other data", "Two machines")]
+    "names",
+    [["A network", "A loss"], ["Options of the modern MLP"], ["Other data", "Two machines"]],
+    ids=" and ".join,
 )
-def test_a_story_that_builds_on_another_one(tmp_path, first, second):
+def test_story(tmp_path, names):  # a second one builds on the first
     parts = stories()
-    before = [line for line in script_of(parts[first], tmp_path) if "run(" not in line]
-    run_script(tmp_path, before + script_of(parts[second], tmp_path))
+    run_script(tmp_path, [line for name in names for line in script_of(parts[name], tmp_path)])
 
 
 def test_stories_are_short(tmp_path):
