@@ -292,10 +292,11 @@ def prepare(folder):
 
 def faults(site, readme):
     "Links to anchors of the site and files of the repository that are not there; heavy pages."
-    pages, homes = {}, {FILES: ROOT, SITE: site}
+    pages, anchors, homes = {}, {}, {FILES: ROOT, SITE: site}
     for path in site.glob("*.html"):
-        text = path.read_text(encoding="utf-8")
-        pages[f"{SITE}/{path.name}"] = BeautifulSoup(text, "html.parser")
+        page, text = f"{SITE}/{path.name}", path.read_text(encoding="utf-8")
+        pages[page] = BeautifulSoup(text, "html.parser")
+        anchors[page] = {tag["id"] for tag in pages[page].find_all(id=True)}
         if path.stat().st_size > PAGE_LIMIT:
             yield f"{path.name}: more than {PAGE_LIMIT:,} bytes: make its pictures smaller"
     front = BeautifulSoup(MarkdownIt().render(readme), "html.parser")
@@ -306,7 +307,7 @@ def faults(site, readme):
             ours = [start for start in homes if address.startswith(start)]
             files = [homes[start] / address.removeprefix(start).strip("/") for start in ours]
             missing = any(not file.exists() for file in files)
-            if missing or (place and address in pages and not pages[address].find(id=place)):
+            if missing or (place and place not in anchors.get(address, {place})):
                 yield f"{page.rpartition('/')[2]}: broken link {written}"
 
 

@@ -120,19 +120,22 @@ def test_links_of_words():
     assert docs.with_words(words, said) == linked and not words
 
 
-@pytest.mark.parametrize("text, said", [
-    ("[gone](99_gone.ipynb)", "broken link gone.ipynb"),
-    ("[gone](01_data.ipynb#nowhere)", "index.html: broken link data.html#nowhere"),
-    ("[gone](../GONE.md)", "/GONE.md"),
-    ("$\\nosuchcommand x$", "does not know \\nosuchcommand"),
-    (f"<p>{'heavy ' * 250_000}</p>", "more than 1,500,000 bytes: make its pictures smaller"),
-])  # fmt: skip
-def test_faulty_page_stops_the_build(project, text, said):
+BROKEN = {
+    "[gone](99_gone.ipynb)": "broken link gone.ipynb",
+    "[gone](01_data.ipynb#nowhere)": "index.html: broken link data.html#nowhere",
+    "[gone](../GONE.md)": "/GONE.md",
+    f"<p>{'heavy ' * 250_000}</p>": "more than 1,500,000 bytes: make its pictures smaller",
+}
+UNKNOWN = {"$\\nosuchcommand x$": "does not know \\nosuchcommand"}
+
+
+@pytest.mark.parametrize("faults", [BROKEN, UNKNOWN], ids=["page", "equation"])
+def test_faulty_page_stops_the_build(project, faults):
     (project / "_docs").mkdir()
     (project / "_docs" / "old.html").write_text("the site of yesterday")
-    write_notebook(project / "nbs" / "index.ipynb", [*INDEX, text])
+    write_notebook(project / "nbs" / "index.ipynb", [*INDEX, *faults])
     status, output = build(project)
-    assert status == 1 and said in output
+    assert status == 1 and all(said in output for said in faults.values()), output
     assert [path.name for path in (project / "_docs").iterdir()] == ["old.html"]
     assert not (project / "README.md").exists()
 
