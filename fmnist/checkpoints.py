@@ -7,20 +7,13 @@ a `CheckpointError`; the file stays as it is.
 A plain module, without a notebook: its tests are in tests/test_checkpoints.py.
 """
 
-import hashlib
 import io
 import json
-import os
-import re
-from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
-import numpy as np
-
 from .checks import CheckpointError, check, check_same_settings, is_number
-from .data import Batches
 from .files import atomic_write
 
 __all__ = [
@@ -30,8 +23,6 @@ __all__ = [
     "save_file",
     "load_file",
     "read_checkpoint",
-    "remove_leftovers",
-    "data_digest",
     "check_weights",
     "check_history",
     "check_optimizer",
@@ -118,55 +109,8 @@ def _first_difference(there, here):
     if there == here or not (isinstance(there, str) and isinstance(here, str)):
         return there, here
     lines = [[line.strip() for line in text.split("\n")] for text in (there, here)]
-    return next(pair for pair in zip_longest(*lines) if pair[0] != pair[1])
-
-
-def remove_leftovers(
-    path,  # A file that `save_file` writes
-):
-    "Remove what killed processes have left half-written beside it."
-    path = Path(path)
-    for file in path.parent.glob(".*.tmp"):
-        written = re.fullmatch(rf"\.{re.escape(path.name)}\.(\d+)-[0-9a-f]+\.tmp", file.name)
-        if written and not _is_alive(int(written[1])):
-            with suppress(OSError):
-                file.unlink()
-
-
-def _is_alive(process):
-    "Does another process of this number run? Where that cannot be asked, no: there, a file in use resists."
-    if process == os.getpid() or os.name == "nt":
-        return False
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
-def data_digest(
-    loader,  # `Batches`, a `DataLoader` of tensors, or a list of (images, labels)
-) -> str | None:  # 16 hexadecimal digits; None where images and labels cannot be had all at once
-    "What a loader holds: a digest of all its images and labels."
-    parts = _parts(loader)
-    if parts is None:
-        return None
-    digest = hashlib.sha256()
-    for part in parts:
-        array = np.ascontiguousarray(part.detach().cpu() if hasattr(part, "detach") else part)
-        digest.update(f"{array.dtype} {array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _parts(loader):
-    if isinstance(loader, Batches):
-        return [loader.images, loader.labels]
-    if isinstance(loader, (list, tuple)):
-        return [part for batch in loader for part in batch]
-    return getattr(getattr(loader, "dataset", None), "tensors", None)
+    different = (pair for pair in zip_longest(*lines) if pair[0] != pair[1])
+    return next(different, (there, here))  # their indentation alone, perhaps
 
 
 def check_weights(

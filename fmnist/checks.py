@@ -4,6 +4,7 @@ A plain module, without a notebook: its tests are in tests/test_checks.py. It im
 """
 
 import argparse
+import hashlib
 import math
 import sys
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ __all__ = [
     "is_number",
     "plain",
     "as_array",
+    "data_digest",
     "whole_number",
     "TrainingDiverged",
     "CheckpointError",
@@ -83,6 +85,29 @@ def as_array(
         if str(values.dtype) == "torch.bfloat16":  # which NumPy does not have
             values = values.float()
     return np.asarray(values)
+
+
+def data_digest(
+    loader,  # `Batches`, `ReplicaBatches`, a `DataLoader` of tensors, or a list of (images, labels)
+) -> str | None:  # 16 hexadecimal digits; None where images and labels cannot be had all at once
+    "What a loader holds: a digest of all its images and labels."
+    arrays: Any
+    if isinstance(loader, (list, tuple)):
+        arrays = [array for batch in loader for array in batch]
+    elif hasattr(loader, "parts"):
+        arrays = [array for part in loader.parts for array in (part.images, part.labels)]
+    elif hasattr(loader, "images") and hasattr(loader, "labels"):
+        arrays = [loader.images, loader.labels]
+    else:
+        arrays = getattr(getattr(loader, "dataset", None), "tensors", None)
+    if arrays is None:
+        return None
+    digest = hashlib.sha256()
+    for array in arrays:
+        array = np.ascontiguousarray(as_array(array))
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def whole_number(

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['EARLY', 'LAST', 'MEASURES', 'SCORES', 'DIRECTIONS', 'TESTS', 'COUNTS', 'CLAIMS', 'DECISIONS', 'CHOICES', 'FORMS',
            'VERDICTS', 'claims_data', 'by_network', 'study_records', 'Measure', 'Rules', 'Claim', 'read_claims',
-           'finding', 'cost', 'Judgement', 'missing_command', 'missing_commands', 'p_text', 'effect_text',
-           'these_images', 'other_choices', 'judge', 'over_all', 'findings', 'verdict_counts', 'sensitivity', 'history',
-           'plot_forest', 'png', 'Correction', 'facts', 'corrections']
+           'finding', 'cost', 'Judgement', 'missing_command', 'missing_commands', 'effect_text', 'these_images',
+           'other_choices', 'judge', 'over_all', 'findings', 'verdict_counts', 'sensitivity', 'history', 'plot_forest',
+           'png', 'Correction', 'facts', 'corrections']
 
 # %% ../nbs/06_claims.ipynb #2e9ec01f
-import io, json, math, shlex
+import io, json, math
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cache
@@ -26,9 +26,9 @@ from .layers import INITIALIZATIONS, gelu, gelu_exact
 from .metrics import class_scores
 from .mlp import MLP
 from .original import SECTION_3_CNN, original_report
-from .statistics import (LEVEL, STUDENT_FROM, fisher, holm, holm_factors, is_exact, paired,
-                               prediction_interval, seeds_and_images)
-from .studies import MLP_STUDIES, STUDIES, cnn_arm, mlp_arm, planned_seeds
+from .statistics import (LEVEL, STUDENT_FROM, fisher, holm, holm_factors, is_exact, p_text,
+                               paired, prediction_interval, seeds_and_images)
+from .studies import MLP_STUDIES, STUDIES, cnn_arm, mlp_arm, planned_seeds, train_command
 from .trials import Result, Trial, is_final, learner_of, unpack_offsets
 
 # %% ../nbs/06_claims.ipynb #c1a1a002
@@ -264,9 +264,7 @@ def missing_command(
     arms = list(dict.fromkeys(arm for j in judgements for arm in j.lacking))
     if not arms:
         return ""
-    study = judgements[0].claim.study
-    some = [] if set(arms) == set(STUDIES[study].arms) else ["--arms", *arms]
-    return shlex.join(["fmnist_run", study, "--budget", "full", *some])
+    return train_command(STUDIES[judgements[0].claim.study], arms)
 
 # %% ../nbs/06_claims.ipynb #b6757a94
 def missing_commands(
@@ -276,13 +274,6 @@ def missing_commands(
     studies = dict.fromkeys(j.claim.study for j in judgements)
     parts = [[j for j in judgements if j.claim.study == study] for study in studies]
     return list(filter(None, map(missing_command, parts)))
-
-# %% ../nbs/06_claims.ipynb #c1a1b009
-def p_text(
-    p:float # From 0 to 1
-) -> str: # Such as "p = 0.012"
-    "A p value as every table prints it."
-    return "p < 0.001" if p < 0.0005 else f"p = {p:.3f}"
 
 # %% ../nbs/06_claims.ipynb #c1a1a009
 def effect_text(

@@ -78,6 +78,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
         sample_weight=None,  # (n,) how much each row counts
     ):  # Itself
         "Train from the start."
+        good = self.epochs is None or is_whole(self.epochs)
+        check(good, "epochs", self.epochs, "a whole number of at least 1, or None")
         x, y, weights = training_rows(self, X, y, sample_weight, reset=True)
         self.classes_, codes = np.unique(y, return_inverse=True)
         self.begin(x, weights)
@@ -189,8 +191,6 @@ class MLPEstimator(Classifier):
     # rows (n, features) and their weights (n,)
     def begin(self, x, weights):
         "A new network, and the scale of each column."
-        good = self.epochs is None or is_whole(self.epochs)
-        check(good, "epochs", self.epochs, "a whole number of at least 1, or None")
         n_in, classes = x.shape[1], len(self.classes_)
         self.mean_ = self.deviation_ = None
         if self.scale: self.mean_, self.deviation_ = column_scales(x, weights)

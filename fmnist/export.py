@@ -13,7 +13,7 @@ import os
 
 import numpy as np
 
-from .checks import CheckpointError, as_array, check, check_choice, is_number, is_whole
+from .checks import CheckpointError, as_array, check, check_choice, is_whole
 from .data import flatten_images
 from .files import atomic_write
 from .imports import import_path, named
@@ -22,7 +22,7 @@ from .mlp import MLP
 from .npz import Archive, refusing, write_npz
 from .pretrained import Pretrained
 from .recipes import ModernMLP, with_params
-from .saved import MOST_RATE
+from .saved import check_rate, mlp_weights
 from .saved import load as load_mlp
 
 # %% ../nbs/07c_export.ipynb #75cd4e53
@@ -175,6 +175,8 @@ def _convolution(graph, layer, x):
 @writes("torch.BatchNorm2d")
 def _batch_norm(graph, layer, x):
     values = layer.weight, layer.bias, layer.running_mean, layer.running_var
+    whole = all(value is not None for value in values)
+    check(whole, "the normalisation", layer, "one with weights and with running statistics")
     return graph.add("BatchNormalization", x, *values, epsilon=layer.eps)
 
 # %% ../nbs/07c_export.ipynb #d4e4a339
@@ -186,6 +188,7 @@ def _pool(graph, layer, x):
     if type(layer).__name__ == "MaxPool2d":
         check(layer.dilation == 1, "the pooling", layer, "one with dilation=1")
         return graph.add("MaxPool", x, **window)
+    check(layer.divisor_override is None, "the pooling", layer, "one without divisor_override")
     counted = int(layer.count_include_pad)
     return graph.add("AveragePool", x, count_include_pad=counted, **window)
 
@@ -560,10 +563,7 @@ LONGEST_SETTINGS = 10_000  # Characters of the arguments in a file
 
 def _count_weights(name, settings):
     "How many numbers a network of ours would have."
-    if name in ("fmnist.mlp:MLP", "fmnist.recipes:ModernMLP"):
-        sizes = [settings["input_size"], *settings["layers"]]
-        seeds = len(settings["seed"]) if isinstance(settings["seed"], list) else 1
-        return seeds*sum(a*b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+    if name in ("fmnist.mlp:MLP", "fmnist.recipes:ModernMLP"): return mlp_weights(settings)
     import torch
     built = "fmnist.cnn:CNNModel" if name == "fmnist.hybrid:hybrid_model" else name
     with torch.device("meta"):  # shapes without numbers
@@ -573,8 +573,7 @@ def _check_settings(name, settings, archive):
     "Refuse what would cost more than the file can hold."
     length = len(json.dumps(settings))
     check(length <= LONGEST_SETTINGS, "the length of its settings", length, f"up to {LONGEST_SETTINGS}")
-    rate = settings.get("learning_rate", 0)
-    check(is_number(rate) and rate <= MOST_RATE, "learning_rate", rate, f"up to {MOST_RATE}")
+    check_rate(settings)
     numbers = _count_weights(name, settings)
     good = 0 < numbers <= sum(archive.sizes.values())  # a byte for each, at least
     check(good, "the number of weights that the settings ask for", numbers, "those in the file")

@@ -79,7 +79,7 @@ def load_module(
         with _without_bytecode():
             module = importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name and not name.startswith(error.name):
+        if error.name and not f"{name}.".startswith(f"{error.name}."):
             raise  # something that this module needs
         raise ValueError(
             f"there is no module {name!r} in {os.getcwd()}, beside the script, or installed"

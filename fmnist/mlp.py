@@ -16,15 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
-from .checks import TrainingDiverged, as_array, check, is_number, is_whole, plain
+from .checks import (TrainingDiverged, as_array, check, data_digest, is_number, is_whole,
+                           plain)
 from .data import mlp_batches
+from .files import remove_leftovers
 from .layers import (ACTIVATIONS, INITIALIZATIONS, Activation, Dropout, Linear, Named,
                            Sequential, Sgd, SoftmaxCrossEntropy, WeightAverage, array_like,
                            initial_params, leaves, log_softmax, namespace, quotients,
                            relative_error)
 from .metrics import Epoch, History, Scores
-from .npz import remove_leftovers
-from .saved import data_digest, load, put_state, resume, save
+from .saved import load, put_state, resume, save
 
 # %% ../nbs/03c_mlp.ipynb #2051fbd5
 def _check_network(input_size, layers, activations, initialization, random_scale):

@@ -5,12 +5,10 @@ A plain module, without a notebook: its tests are in tests/test_npz.py. An `.npz
 another shape than it should, or a name that nobody asked for, is refused before it is read. Nothing is executed.
 """
 
-import glob
 import json
 import math
 import os
 from contextlib import contextmanager
-from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
@@ -18,7 +16,7 @@ import numpy as np
 from .checks import CheckpointError
 from .files import atomic_write
 
-__all__ = ["write_npz", "Archive", "refusing", "remove_leftovers"]
+__all__ = ["write_npz", "Archive", "refusing"]
 
 LONGEST_TEXT = 64_000_000  # bytes of the JSON text; 10,000 epochs of one network have 2 million characters, of 4 bytes
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -32,15 +30,6 @@ def write_npz(
     "Write a dictionary and arrays into one file, which is replaced in one go."
     with atomic_write(path) as file:
         np.savez(file, about=np.array(json.dumps(about)), **arrays)
-
-
-def remove_leftovers(
-    path,  # As for `write_npz`
-):
-    "Remove what killed processes have left of their writing to this file."
-    path = Path(path)
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        leftover.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -28,8 +28,8 @@ import numpy as np
 from . import __version__
 from .checks import ends_command
 from .claims import (
-    CLAIMS, VERDICTS, Rules, by_network, claims_data, corrections, cost, effect_text, facts,
-    findings, history, judge, missing_commands, other_choices, over_all, p_text, plot_forest, png,
+    CLAIMS, COUNTS, VERDICTS, Rules, by_network, claims_data, corrections, cost, effect_text, facts,
+    findings, history, judge, missing_commands, other_choices, over_all, plot_forest, png,
     sensitivity, study_records, these_images, verdict_counts)
 from .data import ImageData, fashion_mnist, fashion_mnist_sample, flatten_images, plot_samples
 from .files import atomic_write
@@ -41,12 +41,14 @@ from .mlp import MLP
 from .original import (
     ADOPTED, BASELINE_MLP, BEST_CNN, CNN_TRAINING, READINGS, invented, original_accuracy,
     original_report)
-from .statistics import (
-    STUDENT_FROM, choose, compare_rates, detectable, prediction_interval, summarise, typical_spread)
+from fmnist.statistics import (
+    STUDENT_FROM, choose, compare_rates, detectable, p_text, prediction_interval, summarise,
+    typical_spread)
 from .store import published_folder, read_records, retrained_notes
 from .studies import (
     BUDGETS, FIRST_STUDIES, GROUPS, MLP_STUDIES, OPEN_STUDIES, READING_STUDIES, STUDIES, arm_rows,
-    best_reading, comparisons, fixed_on, planned_seeds, report_parser, unlike_precisions)
+    best_reading, comparisons, fixed_on, planned_seeds, report_parser, train_command,
+    unlike_precisions)
 from .trials import Result, is_final
 
 # %% ../nbs/06b_report.ipynb #4fcd00bc
@@ -270,11 +272,10 @@ def lacking(
     missing = {name: plan[name] - n for name, n in done.items() if n < plan[name]}
     if not missing:
         return {}
-    some = [] if set(missing) == set(arms) else ["--arms", *missing]
-    alike = not some and len(set(missing.values())) == 1
+    alike = set(missing) == set(arms) and len(set(missing.values())) == 1
     return dict(seeds=_range(plan[name] for name in missing), arms=missing,
                 everywhere=max(missing.values()) if alike else 0,
-                command=shlex.join(["fmnist_run", study.name, "--budget", "full", *some]))
+                command=train_command(study, missing))
 
 # %% ../nbs/06b_report.ipynb #c2a2a00b
 def _arm_label(name, records):
@@ -574,6 +575,8 @@ def figure_context(
 # %% ../nbs/06b_report.ipynb #dd3e3e6b
 def _marks(j):
     "The number of seeds of a judgement, and what a reader must know about them."
+    if j.claim.test in COUNTS:
+        return "–" # nothing was run
     notes = [f"{len(j.effects)}" if j.effects else f"{j.runs}"]
     if j.claim.test != "diverges more often" and sum(j.diverged):
         notes.append(f"{sum(j.diverged)} diverged")
@@ -597,7 +600,7 @@ def _claim_row(judgement, over_page):
     j, claim = judgement, judgement.claim
     effect = effect_text(j)
     if ", p " in effect:
-        effect += f" ({over_page:.3f})"
+        effect += f" ({p_text(over_page)})"
     if j.images:
         low, high, p = j.images
         effect += f"; with other images {low:+.2f} to {high:+.2f}"
@@ -1155,13 +1158,13 @@ def fmnist_report(
     _draw_into_files()
     try:
         check_output(args.output)
-        if args.check:
-            return _check_drawing()
-        run, own = _results_of_run(args)
-        with ends_command("fmnist_report", FileNotFoundError):
-            is_sample = BUDGETS[args.budget]["data"] == "sample"
-            data = fashion_mnist_sample() if is_sample else fashion_mnist()
-        known = Known(own, read_records(published_folder()), args.budget)
-        print(f"Report: {write_report(run, data, known, args.output)}")
     except OSError as error:
         sys.exit(f"fmnist_report: --output {args.output} cannot be written: {error.strerror}")
+    if args.check:
+        return _check_drawing()
+    with ends_command("fmnist_report", OSError):
+        run, own = _results_of_run(args)
+        is_sample = BUDGETS[args.budget]["data"] == "sample"
+        data = fashion_mnist_sample() if is_sample else fashion_mnist()
+        known = Known(own, read_records(published_folder()), args.budget)
+        print(f"Report: {write_report(run, data, known, args.output)}")

@@ -229,7 +229,8 @@ def settled_precision(
         for record in done: found.setdefault(record.precision, f"what {name} has")
     said = ", ".join(f"{what} is in {kind}" for kind, what in found.items())
     if len(found) > 1 and not mix:
-        raise ValueError(f"{said}: give one precision, another folder, or mix=True")
+        remedy = "run one study at a time" if precision == "auto" else "ask for no precision"
+        raise ValueError(f"{said}: {remedy}, name another folder, or allow it by mix=True")
     return next(iter(found), "auto")
 
 # %% ../nbs/05b_runner.ipynb #b1000013

@@ -5,8 +5,6 @@ A plain module, without a notebook: its tests are in tests/test_npz.py and tests
 have in common: `params`, `network`, `optimizer`, `average`, `config`, `records`.
 """
 
-import hashlib
-
 import numpy as np
 
 from .checks import CheckpointError, as_array, check, check_choice, check_same_settings, is_number, is_whole
@@ -14,27 +12,8 @@ from .layers import Named, array_like, namespace
 from .metrics import History
 from .npz import Archive, refusing, write_npz
 
-__all__ = ["data_digest", "put_state", "known_shapes", "restore", "resume", "read_about", "load", "save"]
-
-
-def data_digest(
-    batches,  # `Batches`, `ReplicaBatches` or a list of (x, labels)
-):  # 8 hexadecimal digits; None if the batches do not say what they are made of
-    "A digest of the images and labels that training sees."
-    if hasattr(batches, "parts"):
-        arrays = [array for part in batches.parts for array in (part.images, part.labels)]
-    elif isinstance(batches, (list, tuple)):
-        arrays = [array for batch in batches for array in batch]
-    elif hasattr(batches, "images") and hasattr(batches, "labels"):
-        arrays = [batches.images, batches.labels]
-    else:
-        return None
-    digest = hashlib.sha256()
-    for array in arrays:
-        array = np.ascontiguousarray(as_array(array))
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()[:8]
+__all__ = ["put_state", "known_shapes", "restore", "resume", "read_about", "mlp_weights",
+           "check_rate", "load", "save"]
 
 
 def put_state(
@@ -66,11 +45,18 @@ def known_shapes(
     return {**once, **{f"best.{name}": shape for name, shape in once.items()}}
 
 
-def _check_size(config, archive):
-    "The parameters that these settings ask for fit into the file."
+def mlp_weights(
+    config: dict,  # Settings of an `MLP` or a `ModernMLP`
+) -> int:  # Without biases and gains
+    "How many weights the matrices of such networks have."
     sizes = [config["input_size"], *config["layers"]]
     networks = len(config["seed"]) if isinstance(config["seed"], list) else 1
-    numbers = networks*sum(n_in*n_out for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True))
+    return networks*sum(n_in*n_out for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True))
+
+
+def _check_size(config, archive):
+    "The parameters that these settings ask for fit into the file."
+    numbers = mlp_weights(config)
     good = 0 < 2*numbers <= sum(archive.sizes.values())  # the smallest are float16
     check(good, "the number of weights that the settings ask for", numbers, "those in the file")
 
@@ -156,7 +142,9 @@ def read_about(
 MOST_RATE = 1000  # Learning rate: far above any that a network has learned with
 
 
-def _check_rate(config):
+def check_rate(
+    config: dict,  # Settings of a network
+):
     "No file makes a network that jumps to infinity at its next step."
     rate = config.get("learning_rate", 0)
     check(is_number(rate) and rate <= MOST_RATE, "learning_rate", rate, f"a number of at most {MOST_RATE}")
@@ -172,7 +160,7 @@ def load(
     with refusing(path), Archive(path) as archive:
         about = read_about(archive, kind)
         _check_size(about["config"], archive)
-        _check_rate(about["config"])
+        check_rate(about["config"])
         net = kind(**about["config"] | changed)
         restore(net, about, archive)
     return net

@@ -7,7 +7,7 @@ __all__ = ['CLOCK', 'HEAD', 'timed_run', 'random_labels', 'warm_up', 'Record', '
            'speedruns_file', 'read_speedruns', 'record_table']
 
 # %% ../nbs/08b_speedrun.ipynb #6c2e0a04
-import argparse, json, sys, time
+import argparse, json, time
 from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .checks import check, check_choice, is_whole, whole_number
+from .checks import (TrainingDiverged, check, check_choice, ends_command, is_whole,
+                           whole_number)
 from .data import ImageData, cnn_batches, fashion_mnist, fashion_mnist_sample, random_generator
 from .machine import describe_machine
 from .modern_cnn import count_parameters, modern_cnn, multiply_adds
@@ -37,8 +38,7 @@ def timed_run(
     model = modern_cnn(**chosen["settings"], classes=len(data.classes), seed=seed)
     options = chosen["training"] | dict(dtype=dtype)
     fit(model, train, valid, chosen["epochs"], path=None, seed=seed, device=device, **options)
-    kind = None if dtype == "float32" else getattr(torch, dtype)
-    probabilities = predict_proba(model, test, kind, options.get("test_views"))
+    probabilities = predict_proba(model, test, dtype, options.get("test_views"))
     seconds = time.perf_counter() - start
     return float((probabilities.argmax(1) == np.asarray(data.test_labels)).mean()), seconds
 
@@ -120,7 +120,10 @@ def speedrun(
 
 # %% ../nbs/08b_speedrun.ipynb #6c2e0a13
 def _device(name):
-    return default_device() if str(name) == "auto" else torch.device(name)
+    device = default_device() if str(name) == "auto" else torch.device(name)
+    is_there = device.type != "cuda" or torch.cuda.is_available()
+    check(is_there, "device", str(device), "one that PyTorch can use here, such as cpu")
+    return device
 
 def _line(number, seed, accuracy, seconds):
     return f"{number:4}  {seed:4}  {100*accuracy:6.2f} %  {seconds:8.2f}"
@@ -176,14 +179,14 @@ def fmnist_speedrun(
 ):
     "Train by a recipe against the clock, several times, and say whether a target is reached."
     options = _parser().parse_args(argv)
-    try: data = fashion_mnist_sample() if options.sample else fashion_mnist()
-    except FileNotFoundError as error: sys.exit(f"fmnist_speedrun: {error}")
     if options.threads: torch.set_num_threads(options.threads)
     chosen = dict(RECIPES[options.recipe])
     if options.epochs: chosen["epochs"] = options.epochs
     plan = options.recipe, options.runs, options.seed, options.target, options.device
-    try: record = speedrun(data, *plan, chosen, _tell)
-    except RuntimeError as error: sys.exit(f"fmnist_speedrun: {error}")
+    with ends_command("fmnist_speedrun", OSError, RuntimeError, ValueError, TrainingDiverged):
+        data = fashion_mnist_sample() if options.sample else fashion_mnist()
+        if options.save: open(options.save, "a").close() # before the runs it is not too late to complain
+        record = speedrun(data, *plan, chosen, _tell)
     _tell(summary(record))
     if options.save:
         with open(options.save, "a", encoding="utf-8") as file: file.write(json.dumps(asdict(record)) + "\n")

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['COUNTED', 'LEVEL', 'STUDENT_FROM', 'POWER', 'Summary', 'summarise', 'prediction_interval', 'divisions', 'group_means',
-           'sign_flip', 'sign_flip_interval', 'is_exact', 'student', 'paired', 'holm', 'holm_factors', 'Comparison',
-           'paired_differences', 'compare', 'seeds_and_images', 'RateComparison', 'fisher', 'compare_rates',
-           'detectable', 'seeds_needed', 'typical_spread', 'power_text', 'choose']
+           'sign_flip', 'sign_flip_interval', 'is_exact', 'student', 'paired', 'holm', 'holm_factors', 'p_text',
+           'Comparison', 'paired_differences', 'compare', 'seeds_and_images', 'RateComparison', 'fisher',
+           'compare_rates', 'detectable', 'seeds_needed', 'typical_spread', 'power_text', 'choose']
 
 # %% ../nbs/05c_statistics.ipynb #d13673f2
 import math
@@ -195,6 +195,13 @@ def holm_factors(
             factor = len(ps) - rank
         factors[i], last = factor, ps[i]
     return factors
+
+# %% ../nbs/05c_statistics.ipynb #ca144aa4
+def p_text(
+    p:float # From 0 to 1
+) -> str: # Such as "p = 0.012"
+    "A p value as every table prints it."
+    return "p < 0.001" if p < 0.0005 else f"p = {p:.3f}"
 
 # %% ../nbs/05c_statistics.ipynb #038a2702
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ that names file and line.
 
 import base64
 import bz2
-import hashlib
 import json
 import os
 import stat
@@ -26,7 +25,7 @@ from filelock import FileLock, Timeout
 
 from .checks import check, is_number, is_whole
 from .files import atomic_write
-from .trials import LEARNERS, Failure, Result, data_name, is_final, now
+from .trials import LEARNERS, Failure, Result, data_name, digest_of, is_final, now
 
 __all__ = [
     "valid_record", "append_record", "set_aside_torn", "check_study_file", "study_files",
@@ -134,14 +133,6 @@ def check_fields(
     check(isinstance(content, dict), "what stands in the line", content, "a dictionary")
     for name, (is_good, expected) in rules.items():
         check(is_good(content.get(name)), name, content.get(name), expected)
-
-
-def digest_of(
-    trial: dict,  # As it stands in a line, perhaps with fields that this version does not know
-) -> str:  # 12 hexadecimal digits
-    "What `Trial.digest` says; where the data are found is no part of it."
-    content = {name: value for name, value in trial.items() if name != "source"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def check_history(
@@ -397,21 +388,29 @@ def weight(
     return isinstance(record, Result), is_final(record)
 
 
+def counting_lines(
+    paths,  # Of files of results
+) -> dict:  # Digest -> (record, path of its file, the line as a dictionary)
+    "Of the lines of each trial the one that counts."
+    chosen: dict = {}
+    for path in paths:
+        inside: dict = {}
+        for digest, record, content in good_lines(path):  # in one file the later line counts
+            if digest not in inside or weight(record) >= weight(inside[digest][0]):
+                inside[digest] = record, path, content
+        for digest, line in inside.items():  # of two files the later time
+            known = chosen.get(digest, line)
+            if (weight(line[0]), line[0].finished) >= (weight(known[0]), known[0].finished):
+                chosen[digest] = line
+    return chosen
+
+
 def read_records(
-    place,  # A folder, or one file in it; may be missing
+    *places,  # Folders, or files in one; may be missing
 ) -> dict:  # Digest -> `Result` or `Failure`
     "What is known of each trial."
-    records: dict = {}
-    for path in study_files(place):
-        inside: dict = {}
-        for digest, record, _ in good_lines(path):  # in one file the later line counts
-            if digest not in inside or weight(record) >= weight(inside[digest]):
-                inside[digest] = record
-        for digest, record in inside.items():  # of two files the later time
-            known = records.get(digest)
-            if not known or (weight(record), record.finished) >= (weight(known), known.finished):
-                records[digest] = record
-    return records
+    paths = [path for place in places for path in study_files(place)]
+    return {digest: record for digest, (record, _, _) in counting_lines(paths).items()}
 
 
 def read_results(
@@ -448,16 +447,6 @@ def kept_lines(
             remark(f"{where}: not a result; mend it first, nothing is published into this file")
             return None
     return kept
-
-
-def publishable(
-    path: Path,  # A file of results
-    data: str,  # The name of a data set
-):  # Yields digest and the line as a dictionary
-    "What may be published; other failures may name a user's folders, and say nothing of the trial."
-    for digest, record, content in good_lines(path):
-        if record.trial.data == data and is_final(record):
-            yield digest, content
 
 
 def place_in_file(
@@ -518,12 +507,13 @@ def candidates(
     source,  # Folder of results
     data: str,  # Only results on these data
 ) -> dict:  # Digest -> (name of its file, the line as a dictionary)
-    "What a folder has to publish; of several lines of a trial the first."
-    found: dict = {}
-    for path in study_files(source):
-        for digest, content in publishable(path, data):
-            found.setdefault(digest, (path.name, content))
-    return found
+    "What a folder has to publish: other failures may name a user's folders, and say nothing of the trial."
+    lines = counting_lines(study_files(source)).items()
+    return {
+        digest: (path.name, content)
+        for digest, (record, path, content) in lines
+        if record.trial.data == data and is_final(record)
+    }
 
 
 def write_lines(

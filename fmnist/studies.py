@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['BUDGETS', 'MLP_STUDIES', 'OPEN_STUDIES', 'CNN_STUDIES', 'FIRST_STUDIES', 'READING_STUDIES', 'NEAR', 'MODEL_STUDIES',
            'REPORT', 'RECIPE_STUDIES', 'RECORD_STUDIES', 'GROUPS', 'STUDIES', 'arm', 'mlp_arm', 'modern_mlp_arm',
-           'cnn_arm', 'against', 'Study', 'planned_seeds', 'plan_of', 'collect', 'best_reading', 'report_trials',
-           'fixed_on', 'arm_rows', 'comparisons', 'chosen_by_validation', 'count_of', 'unlike_precisions',
-           'study_table', 'Findings', 'plot_comparisons', 'report_parser', 'fmnist_run', 'fmnist_results']
+           'cnn_arm', 'against', 'Study', 'planned_seeds', 'plan_of', 'train_command', 'collect', 'study_findings',
+           'best_reading', 'report_trials', 'fixed_on', 'arm_rows', 'comparisons', 'chosen_by_validation', 'count_of',
+           'unlike_precisions', 'study_table', 'Findings', 'plot_comparisons', 'report_parser', 'fmnist_run',
+           'fmnist_results']
 
 # %% ../nbs/05d_studies.ipynb #8da18298
-import argparse, math
+import argparse, math, shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -24,8 +25,7 @@ from .original import (BASELINE_MLP, BEST_CNN, CNN_TRAINING, FIRST_READING, FIRS
                              READINGS, SECTION_3_CNN, original_accuracy)
 from .recipes import ABLATION, RECIPES
 from .runner import has_gpu, run_trials
-from .statistics import (STUDENT_FROM, choose, compare, paired_differences, seeds_needed,
-                               summarise)
+from .statistics import STUDENT_FROM, choose, compare, p_text, paired_differences, summarise
 from .store import read_records
 from .trials import (Failure, Result, Trial, check_settings, data_name, learner_of, open_data,
                            setting_names)
@@ -122,6 +122,8 @@ class Study:
     def __post_init__(self):
         has_arms = isinstance(self.arms, dict) and len(self.arms) > 0
         check(has_arms, "arms", self.arms, "a dictionary with at least one arm")
+        taken = sorted(set(BUDGETS["full"]) & set(self.arms)) # where an arm's own budget would stand
+        check(not taken, "arms", taken, "other names: a budget has entries that are called so")
         unknown = sorted({name for pair in self.pairs for name in pair} - set(self.arms))
         check(not unknown, "pairs", unknown, f"names of arms: {', '.join(self.arms)}")
 
@@ -153,10 +155,7 @@ class Study:
         seeds:int|Sequence|None=None # Which; by default all that are there
     ): # `Findings`
         "What there is of this study in some folders, without running anything."
-        records:dict = {}
-        for folder in folders: records = read_records(folder) | records
-        arms = collect(self, records, budget, seeds)
-        return Findings(self, arms, _count_other_code(self, records, budget))
+        return study_findings(self, read_records(*folders), budget, seeds)
 
 # %% ../nbs/05d_studies.ipynb #23455e8b
 def _data_of(source):
@@ -202,6 +201,15 @@ def plan_of(
     return {study.name: [trial for trials in study.trials(budget, seeds).values() for trial in trials]
             for study in studies}
 
+# %% ../nbs/05d_studies.ipynb #bdf08648
+def train_command(
+    study:Study, # In the registry
+    arms # Names of some of its arms
+) -> str: # Such as "fmnist_run dropout --budget full"
+    "The command that trains these arms of a study at full length, and no others."
+    some = [] if set(arms) == set(study.arms) else ["--arms", *arms]
+    return shlex.join(["fmnist_run", study.name, "--budget", "full", *some])
+
 # %% ../nbs/05d_studies.ipynb #d0918607
 def collect(
     study:Study, # Whose arms
@@ -223,6 +231,16 @@ def _count_other_code(study, records, budget):
     known = {replace(trial, code=None).digest for trial in wanted}
     others = [r.trial for r in records.values() if r.trial.code and r.trial.digest not in digests]
     return sum(replace(trial, code=None).digest in known for trial in others)
+
+def study_findings(
+    study:Study, # What is asked
+    records:dict, # Digest -> `Result` or `Failure`, as `read_records` gives it
+    budget:str="full", # A key of `BUDGETS`
+    seeds:int|Sequence|None=None # Which; by default all that are there
+): # `Findings`
+    "What there is of a study among some records."
+    arms = collect(study, records, budget, seeds)
+    return Findings(study, arms, _count_other_code(study, records, budget))
 
 # %% ../nbs/05d_studies.ipynb #1136e688
 def _study(name, question, where, arms, reference, **seeds):
@@ -571,12 +589,12 @@ def _arm_line(row, width):
 def _comparison_line(each, failed):
     line = f"  {each.arm} against {each.reference}: {each.difference:+.2f} points"
     if each.n > 1:
-        line += f" ({each.low:+.2f} to {each.high:+.2f}), corrected p = {each.corrected:.3f}"
+        line += f" ({each.low:+.2f} to {each.high:+.2f}), corrected {p_text(each.corrected)}"
     line += f", {count_of(each.n, 'seed')}: {each.verdict}"
     if failed & {each.arm, each.reference}: line += "; seeds that failed are left out, which flatters"
-    needed = seeds_needed(each.difference, each.std, each.comparisons)
     is_open = each.verdict in ("no difference shown", "too few seeds")
-    if needed and is_open: line += f"; if it is real, {needed} seeds would show it"
+    if is_open and each.seeds_needed:
+        line += f"; if it is real, {each.seeds_needed} seeds would show it"
     return line
 
 # %% ../nbs/05d_studies.ipynb #8a0d9f4d

@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 from .checks import check, whole_number
@@ -23,7 +23,7 @@ from .statistics import power_text, typical_spread
 from .store import published_folder, read_records
 from .studies import (
     FIRST_STUDIES, GROUPS, READING_STUDIES, STUDIES, Study, collect, comparisons, count_of, plan_of,
-    report_parser,
+    report_parser, study_findings,
 )  # fmt: skip
 from .trials import Failure, Result, attempt, data_name, is_final, learner_of, load_data
 
@@ -192,7 +192,7 @@ def _some_arms(
 
 
 def _asked(parser, argv):
-    "The parsed arguments, with `studies` and `seeds` as lists."
+    "The parsed arguments: `studies` as a list of `Study`, `seeds` as `Study.trials` takes them."
     args = parser.parse_args(argv)
     if args.seed is not None and args.seeds:
         parser.error("--seed is one seed and --seeds a number of them: give one of the two")
@@ -282,15 +282,14 @@ def _run_parser(description):
     parser = _parser(
         "fmnist_run", description, "what the budget says; for CNNs more if this machine has a GPU"
     )
-    option = partial(parser.add_argument)
-    option(
+    parser.add_argument(
         "--workers",
         type=whole_number(1),
         help="processes at a time (default: one for each core, or one for the GPU)",
     )
-    option("--scheduler", help="address of a Dask scheduler: compute there, not here")
-    option("--dry-run", action="store_true",
-           help="list the trials that are missing and estimate the time; run nothing")  # fmt: skip
+    parser.add_argument("--scheduler", help="address of a Dask scheduler: compute there, not here")
+    parser.add_argument("--dry-run", action="store_true",
+                        help="list the trials that are missing and estimate the time; run nothing")  # fmt: skip
     return parser
 
 
@@ -355,7 +354,9 @@ def _nothing(args):
     seeds = " ".join(args.which[1:])
     what = f"results of {names} at --budget {args.budget}"
     asked = f" with the seeds asked for ({seeds})" if seeds else ""
-    command = shlex.join(["fmnist_run", *args.names, "--budget", args.budget, *args.which])
+    arms = ["--arms", *args.arms] if args.arms else []
+    words = *args.names, "--budget", args.budget, *args.which, *arms
+    command = shlex.join(["fmnist_run", *words])
     here = f"{command} --folder {shlex.quote(args.folder)}"
     if args.published and args.budget != "full":
         return f"there are no published {what}{asked}: try --budget full, as studies are published"
@@ -378,7 +379,8 @@ def results(
                         help="the results that ship with the package, not those of --folder")  # fmt: skip
     args = _asked(parser, argv)
     folder = published_folder() if args.published else args.folder
-    found = [study.read(folder, budget=args.budget, seeds=args.seeds) for study in args.studies]
+    records = read_records(folder)
+    found = [study_findings(each, records, args.budget, args.seeds) for each in args.studies]
     if not any(records for each in found for records in each.arms.values()):
         sys.exit(f"fmnist_results: {_nothing(args)}")
     print("\n\n".join(each.table() for each in found))

@@ -22,8 +22,9 @@ from torch.nn import functional as F
 from . import checkpoints
 from .checkpoints import checkpoint_path
 from .checks import CheckpointError, TrainingDiverged, check, check_same_settings
-from .checks import is_number, is_whole, plain
+from .checks import data_digest, is_number, is_whole, plain
 from .data import Batches, augmentation, normalise_images, random_generator
+from .files import remove_leftovers
 from .imports import code_digest, import_path, named
 from .metrics import Epoch, History, Scores
 
@@ -667,8 +668,8 @@ def _settings(model, loaders, epochs, seed, recipe, sample_weight):
         settings[f"train_loader's {name}"] = getattr(train_loader, name, None)
     settings["augmentation of train_loader"] = str(augment)
     for name, loader in (("train_loader", train_loader), ("val_loader", val_loader)):
-        settings[f"the digest of {name}"] = loader and checkpoints.data_digest(loader)
-    weights = sample_weight is not None and checkpoints.data_digest([(np.asarray(sample_weight),)])
+        settings[f"the digest of {name}"] = loader and data_digest(loader)
+    weights = sample_weight is not None and data_digest([(np.asarray(sample_weight),)])
     settings |= {"validation": val_loader is not None, "the digest of sample_weight": weights}
     settings["code"] = _code(recipe, model)
     if recipe.schedule != "constant": settings["epochs"] = epochs # the schedule's length
@@ -894,7 +895,7 @@ def _start(model, recipe, x, seed, settings, epochs, path, resume):
     batches, checkpoint, file = settings["batches"], None, None
     if path is not None:
         file = checkpoint_path(path)
-        for written in (path, file): checkpoints.remove_leftovers(written)
+        for written in (path, file): remove_leftovers(written)
         if resume and file.exists(): checkpoint = checkpoints.read_checkpoint(file, settings)
     dtype = _precision(model, recipe.dtype, x, checkpoint, file)
     run = _Run(model, recipe, dtype, seed, bool(settings["the digest of sample_weight"]))

@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['FORMATS', 'MOST_PIXELS', 'WORK', 'CELLS', 'LEAST', 'FAR', 'UNSURE', 'SHOES', 'PictureError', 'check_size',
-           'open_picture', 'as_grey', 'from_array', 'shrink', 'frame', 'background', 'pieces', 'find_object', 'ink',
-           'box', 'area_average', 'to_28', 'sharpen', 'centre', 'Step', 'trim', 'prepare', 'Similar', 'distances',
+           'open_picture', 'as_grey', 'from_array', 'shrink', 'frame', 'background', 'find_object', 'ink', 'box',
+           'area_average', 'to_28', 'sharpen', 'centre', 'Step', 'trim', 'prepare', 'Similar', 'distances',
            'most_similar', 'Prediction', 'predict_picture', 'plot_prediction', 'as_png', 'fmnist_predict']
 
 # %% ../nbs/07_use.ipynb #bdc7d44b
 import argparse, io, json, os, sys, warnings
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from scipy import ndimage
 
 from .checks import as_array
 from .data import CLASSES, fashion_mnist, fashion_mnist_sample
@@ -191,34 +193,6 @@ def background(
     y, x = (np.arange(height) + 0.5)/height - 0.5, (np.arange(width) + 0.5)/width - 0.5
     return (np.median(frame(grey)) + down*y[:, None] + right*x).clip(0, 255)
 
-# %% ../nbs/07_use.ipynb #50adcc9f
-def _neighbours(y, x, shape):
-    rows = range(max(y - 1, 0), min(y + 2, shape[0]))
-    return [(row, column) for row in rows for column in range(max(x - 1, 0), min(x + 2, shape[1]))]
-
-# %% ../nbs/07_use.ipynb #8e3c4e52
-def _spread(numbers, cells, start, number):
-    "Give a number to all cells that hang together with the first."
-    todo = [start]
-    numbers[start] = number
-    while todo:
-        for near in _neighbours(*todo.pop(), cells.shape):
-            if cells[near] and not numbers[near]:
-                numbers[near] = number
-                todo.append(near)
-
-# %% ../nbs/07_use.ipynb #87ebe9bd
-def pieces(
-    cells,  # bool (rows, columns)
-) -> np.ndarray:  # int: 0 where there is none, else the number of the piece, from 1
-    "Which cells hang together, also over a corner."
-    numbers, count = np.zeros(cells.shape, int), 0
-    for start in zip(*np.nonzero(cells), strict=True):
-        if numbers[start]: continue
-        count += 1
-        _spread(numbers, cells, start, count)
-    return numbers
-
 # %% ../nbs/07_use.ipynb #37e023a2
 CELLS = 64  # along the longest side
 LEAST = 13  # of 255: 5 %, as the set's authors trimmed
@@ -232,7 +206,7 @@ def find_object(
     mask = apart >= max(LEAST, 6*np.median(frame(apart)))
     size = -(-max(grey.shape)//CELLS)
     counts, areas = _block_sums(mask, size)
-    numbers = pieces(counts > 0.1*areas)
+    numbers, _ = ndimage.label(counts > 0.1*areas, np.ones((3, 3)))  # also over a corner
     sizes = np.bincount(numbers.ravel(), counts.ravel())
     sizes[0] = 0
     kept = (sizes >= 0.05*sizes.max()) & (sizes > 0)
@@ -284,24 +258,14 @@ def to_28(
     factor = 28/max(image.shape)
     return area_average(image, tuple(max(1, int(factor*side + 0.5)) for side in image.shape))
 
-# %% ../nbs/07_use.ipynb #e3c90fd7
-_WEIGHTS = np.exp(-0.5*np.arange(-2, 3)**2)
-_WEIGHTS /= _WEIGHTS.sum()
-
-def _blurred(image):
-    "Gaussian weights of standard deviation 1 over 5 x 5 pixels; the border repeats itself."
-    height, width = image.shape
-    padded = np.pad(image, 2, mode="edge")
-    rows = sum(w*padded[i:i + height] for i, w in enumerate(_WEIGHTS))
-    return sum(w*rows[:, i:i + width] for i, w in enumerate(_WEIGHTS))
-
 # %% ../nbs/07_use.ipynb #9ee973e3
 def sharpen(
     image,  # (height, width), 0 to 255
     amount:float=0.5,  # How much of the difference from its blurred copy is added
 ) -> np.ndarray:  # The same shape; its darkest pixel is 255, as in the set
     "Stronger outlines, and full contrast."
-    sharp = (image + amount*(image - _blurred(image))).clip(0)
+    blurred = ndimage.gaussian_filter(image, 1, truncate=2, mode="nearest")
+    sharp = (image + amount*(image - blurred)).clip(0)
     return 255*sharp/max(sharp.max(), 1)
 
 # %% ../nbs/07_use.ipynb #085820ba
@@ -581,12 +545,12 @@ def fmnist_predict(
     argv=None,  # Arguments, by default those of the command line
 ):
     "Say what is on pictures: T-shirt, Trouser, ..., by a network that comes with the package."
-    options, failed = _parser().parse_args(argv), False
+    options, saved, failed = _parser().parse_args(argv), Counter(), False
     for path in options.pictures:
         try:
             prediction = predict_picture(path, options.model)
             print(_as_text(path, prediction, options.json), flush=True)
-            if options.save: _save(prediction, path, options.save)
+            if options.save: _save(prediction, path, options.save, saved)
         except PictureError as error:
             failed = True
             where = "" if path in str(error) else f"{path}: "
@@ -614,9 +578,12 @@ def _as_text(path, prediction, as_json):
                            remarks=prediction.remarks, model=prediction.model))
 
 # %% ../nbs/07_use.ipynb #69c4ee20
-def _save(prediction, path, folder):
-    "Write the picture of a prediction."
-    file = Path(folder)/f"{Path(path).stem}-{prediction.model}.png"
+def _save(prediction, path, folder, saved):
+    "Write the picture of a prediction; of several pictures of one name the later ones get a number."
+    name = f"{Path(path).stem}-{prediction.model}"
+    saved[name] += 1
+    number = f"-{saved[name]}" if saved[name] > 1 else ""
+    file = Path(folder)/f"{name}{number}.png"
     try:
         with atomic_write(file) as out: out.write(as_png(prediction.plot()))
     except OSError as error:

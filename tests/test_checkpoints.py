@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from fmnist import checkpoints
-from fmnist.checks import CheckpointError
+from fmnist.checks import CheckpointError, data_digest
 from fmnist.cnn import CNNModel
 from fmnist.data import augmentation, cnn_batches, fashion_mnist_sample
 from fmnist.training import fit
@@ -268,14 +268,6 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
 def test_digests_of_loaders():
     train = LOADERS[0]
     pairs = list(train.epoch(0))
-    assert (
-        checkpoints.data_digest(train)
-        == checkpoints.data_digest(copy.copy(train))
-        != checkpoints.data_digest(LOADERS[1])
-    )
-    assert (
-        checkpoints.data_digest(pairs)
-        == checkpoints.data_digest(tuple(train.epoch(0)))
-        != checkpoints.data_digest(pairs[:-1])
-    )
-    assert checkpoints.data_digest(iter(pairs)) is None
+    assert data_digest(train) == data_digest(copy.copy(train)) != data_digest(LOADERS[1])
+    assert data_digest(pairs) == data_digest(tuple(train.epoch(0))) != data_digest(pairs[:-1])
+    assert data_digest(iter(pairs)) is None

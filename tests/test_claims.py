@@ -10,8 +10,7 @@ import pytest
 from fmnist import claims
 from fmnist.claims import (CLAIMS, DIRECTIONS, MEASURES, TESTS, Claim, Rules, by_network, claims_data, corrections,
                            effect_text, finding, findings, history, judge, missing_commands, other_choices, over_all,
-                           p_text, plot_forest, sensitivity, study_records, these_images,
-                           verdict_counts)
+                           plot_forest, sensitivity, study_records, these_images, verdict_counts)
 from fmnist.statistics import LEVEL
 from fmnist.store import published_folder, read_records
 from fmnist.studies import STUDIES
@@ -296,7 +295,3 @@ def test_correction_over_the_page_is_stricter(published):
     judgements = judge(published)
     for j, p in zip(judgements, over_all(judgements), strict=True):
         assert math.isnan(j.p) == math.isnan(p) and not p < j.p - 1e-12
-
-
-def test_a_small_p_is_not_called_nought():
-    assert [p_text(p) for p in (0.0391, 0.0006, 0.0002)] == ["p = 0.039", "p = 0.001", "p < 0.001"]

@@ -151,6 +151,11 @@ def test_bad_options_are_named(options):
         MLPEstimator(**options).fit(*load_iris(return_X_y=True))
 
 
+def test_no_epochs_are_refused_by_both():
+    with pytest.raises(ValueError, match="epochs is 0, expected a whole number of at least 1, or None"):
+        TorchEstimator(epochs=0).fit(*load_iris(return_X_y=True))
+
+
 def test_units_of_measurement_do_not_matter():
     X, y = load_wine(return_X_y=True)
     p = MLPEstimator().fit(X, y).predict_proba(X)

@@ -153,6 +153,13 @@ def test_what_cannot_be_written(tmp_path):
 
     with pytest.raises(ValueError, match="a layer is 'test_export.Swish', expected one of"):
         to_onnx(nn.Sequential(Swish(), nn.Flatten(), nn.Linear(784, 3)), tmp_path / "net.onnx")
+    for layer, lacks in (
+        (nn.AvgPool2d(2, divisor_override=1), "one without divisor_override"),
+        (nn.BatchNorm2d(1, affine=False), "one with weights"),
+        (nn.BatchNorm2d(1, track_running_stats=False), "running statistics"),
+    ):
+        with pytest.raises(ValueError, match=lacks):
+            to_onnx(nn.Sequential(layer, nn.Flatten(), nn.LazyLinear(3)), tmp_path / "net.onnx")
     with pytest.raises(ValueError, match="one network a file"):
         to_onnx(MLP(784, [10], ["softmax"], seed=[0, 1]), tmp_path / "net.onnx")
     with pytest.raises(ValueError, match="test_views is"):

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from fmnist.store import published_folder, read_records
+from fmnist.store import append_record, published_folder, read_records
 from fmnist.studies import STUDIES, Findings, chosen_by_validation, collect
+from fmnist.trials import Failure
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,20 @@ def test_folders_are_read_as_one(tmp_path):
     arms = collect(study, records, "full")
     assert study.read(tmp_path, published_folder()).arms == arms
     assert not any(study.read(tmp_path).arms.values())
+
+
+def test_a_failure_in_one_folder_hides_no_result_in_another(tmp_path):
+    study = STUDIES["best_mlp"]
+    [done] = collect(study, read_records(published_folder()), "full", [0])["Table 1"].values()
+    failure = Failure(done.trial, "error", "a full disk", 1.0, {}, "2999-01-01T00:00:00+00:00")
+    append_record(tmp_path / "best_mlp.jsonl", failure)
+    for folders in ((tmp_path, published_folder()), (published_folder(), tmp_path)):
+        assert study.read(*folders).arms["Table 1"][0] == done
+
+
+def test_a_small_p_is_not_called_nought():
+    table = STUDIES["activation"].read(published_folder()).table()
+    assert "corrected p < 0.001" in table and "p = 0.000" not in table
 
 
 def test_validation_does_not_choose_where_nothing_was_held_out():

@@ -57,6 +57,9 @@ def test_what_a_module_itself_lacks_is_said_as_python_says_it(folder):
     (folder / "own_needs.py").write_text("import nowhere_at_all\n")
     with pytest.raises(ModuleNotFoundError, match="nowhere_at_all"):
         load_module("own_needs")
+    (folder / "nowhere_at_all9.py").write_text("import nowhere_at_all\n")  # a name that begins alike
+    with pytest.raises(ModuleNotFoundError, match="nowhere_at_all"):
+        load_module("nowhere_at_all9")
 
 
 def test_digests_are_for_code_outside_the_package():

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from fmnist.checks import CheckpointError
+from fmnist.files import remove_leftovers
 from fmnist.mlp import MLP
-from fmnist.npz import Archive, remove_leftovers, write_npz
+from fmnist.npz import Archive, write_npz
 from fmnist.recipes import ModernMLP
 
 
@@ -150,17 +151,30 @@ def test_files_of_older_versions_are_read(saved):
     assert MLP.load(saved).epoch == 2
 
 
+DEAD = 2**30  # a number that no process has
+
+
 def test_leftovers_of_killed_writers_are_removed(tmp_path):
     path = tmp_path / "run[1].npz"
-    for name in (".run[1].npz.17-abcd.tmp", ".run1.npz.17-abcd.tmp", "run[1].npz.tmp"):
+    for name in (f".run[1].npz.{DEAD}-abcd.tmp", f".run1.npz.{DEAD}-abcd.tmp", "run[1].npz.tmp"):
         (tmp_path / name).write_bytes(b"half")
     remove_leftovers(path)
-    assert sorted(each.name for each in tmp_path.iterdir()) == [".run1.npz.17-abcd.tmp", "run[1].npz.tmp"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == [f".run1.npz.{DEAD}-abcd.tmp", "run[1].npz.tmp"]
     draw = np.random.default_rng(0)
     batches = [(draw.random((7, 6), np.float32), draw.integers(0, 4, 7))]
-    (tmp_path / ".run[1].npz.18-abcd.tmp").write_bytes(b"half")
+    (tmp_path / f".run[1].npz.{DEAD}-abcd.tmp").write_bytes(b"half")
     network().train(batches, batches, epochs=1, checkpoint=path, verbose=False)
-    assert not (tmp_path / ".run[1].npz.18-abcd.tmp").exists() and path.exists()
+    assert not (tmp_path / f".run[1].npz.{DEAD}-abcd.tmp").exists() and path.exists()
+
+
+def test_a_writer_that_lives_is_left_alone(tmp_path):
+    name = "a name of more than forty characters, as one's own may be.npz"
+    living = tmp_path / f".{name[:40]}.{os.getppid()}-abcd.tmp"
+    dead = tmp_path / f".{name[:40]}.{DEAD}-abcd.tmp"
+    for file in (living, dead):
+        file.write_bytes(b"half")
+    remove_leftovers(tmp_path / name)
+    assert living.exists() and not dead.exists()
 
 
 def mutated(content, draw):

@@ -228,6 +228,8 @@ def test_a_place_that_is_none_is_found_before_the_training(tmp_path):
         with pytest.raises(SystemExit, match=f"fmnist_report: --output .* cannot be written: {reason}"):
             page.fmnist_report(["--check", "--output", str(output)])
     assert page.fmnist_report(["--check", "--output", str(tmp_path / "new" / "index.html")]) is None
+    with pytest.raises(SystemExit, match="^fmnist_report: .*File name too long"):
+        page.fmnist_report(["--folder", "a"*300, "--output", str(tmp_path / "new" / "index.html")])
 
 
 def test_on_a_phone(visit, report):  # noqa: F811

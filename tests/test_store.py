@@ -259,7 +259,7 @@ def test_which_record_counts(tmp_path):
 
 def newer(**more):
     "A line of a version that has more fields."
-    from fmnist.store import digest_of
+    from fmnist.trials import digest_of
 
     trial = TRIAL.to_dict() | more
     return {"colour": "green"} | LINE | {"digest": digest_of(trial), "trial": trial}
@@ -407,6 +407,14 @@ def test_publish(tmp_path):
     publish_results(source, target, TRIAL.data)
     expected = [*(elsewhere + lines[2] + lines[0] + lines[1]).splitlines(), *tomorrow.splitlines()]
     assert sorted((target / "study.jsonl").read_text().splitlines()) == sorted(expected)
+
+
+def test_what_counts_is_published(tmp_path):
+    "Of several lines of a trial the one that `read_records` gives, whatever stands first."
+    source, target = tmp_path / "runs", tmp_path / "published"
+    write(source / "merged.jsonl", replace(DIVERGED, trial=TRIAL), RESULT)
+    publish_results(source, target, TRIAL.data)
+    assert read_records(target) == read_records(source) == {TRIAL.digest: RESULT}
 
 
 def test_newer_lines_replace_older_ones_if_asked(tmp_path):

@@ -39,6 +39,8 @@ def test_some_arms(tmp_path, capsys):
 @pytest.mark.parametrize("words, said", [
     (["initialization"], "has no results of initialization at --budget quick"),
     (["initialization", "--budget", "smoke", "--seed", "99"], "with the seeds asked for (99)"),
+    (["dropout", "--arms", "0.5", "--budget", "smoke", "--seed", "99"],
+     "fmnist_run dropout --budget smoke --seed 99 --arms 0.5 --folder"),
     (["dropout", "--published"], "no published results of dropout at --budget quick: try --budget full"),
     (["hidden_layers", "--published", "--budget", "full", "--seed", "999"], "no published results of hidden_layers"),
 ])  # fmt: skip

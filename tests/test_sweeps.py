@@ -344,7 +344,7 @@ def test_precisions_are_not_mixed(tmp_path, pool):
     run_trials({"study": cnns(1)}, tmp_path, pool, run=computed)
     before = len(asked)
     with pytest.raises(
-        ValueError, match="this run is in float32, what study has is in bfloat16: .* or mix=True"
+        ValueError, match="this run is in float32, what study has is in bfloat16: .* by mix=True"
     ):
         run_trials({"study": cnns(2)}, tmp_path, pool, run=computed, precision="float32")
     assert len(asked) == before
@@ -357,6 +357,10 @@ def test_precisions_are_not_mixed(tmp_path, pool):
         run_trials({"study": cnns(3)}, tmp_path, pool, run=computed)
     with pytest.raises(ValueError, match="precision is 'float8', expected one of 'auto'"):
         run_trials({"study": cnns(3)}, tmp_path, pool, run=computed, precision="float8")
+    run_trials({"other": cnns(5)[4:]}, tmp_path, pool, run=computed, precision="float16")
+    both = {"study": cnns(2)[:1] + cnns(4)[3:], "other": cnns(6)[4:]}
+    with pytest.raises(ValueError, match="run one study at a time, name another folder"):
+        run_trials(both, tmp_path, pool, run=computed)
 
 
 def test_precision_is_left_to_those_who_cannot_be_told(tmp_path, pool):

@@ -345,6 +345,9 @@ def test_the_command(tmp_path, capsys):
     use.fmnist_predict([str(path), "--model", "mlp", "--save", str(tmp_path / "out")])
     assert capsys.readouterr().out.startswith(f"{path}: Bag ")
     assert Image.open(tmp_path / "out" / "bag-mlp.png").width == 700
+    use.fmnist_predict([str(path), str(path), "--model", "mlp", "--save", str(tmp_path / "twice")])
+    assert {each.name for each in (tmp_path / "twice").iterdir()} == {"bag-mlp.png", "bag-mlp-2.png"}
+    capsys.readouterr()
     use.fmnist_predict([str(path), "--json", "--model", "mlp"])
     said = json.loads(capsys.readouterr().out)
     assert said["label"] == "Bag" and sum(said["probabilities"].values()) == pytest.approx(1, abs=1e-4)
@@ -365,8 +368,13 @@ def test_help_needs_no_torch():
 
 
 def test_pieces_hang_together_over_corners():
-    cells = np.array([[1, 0, 0, 1], [0, 1, 0, 0], [0, 0, 0, 1]], bool)
-    assert use.pieces(cells).tolist() == [[1, 0, 0, 2], [0, 1, 0, 0], [0, 0, 0, 3]]
+    grey = np.full((64, 64), 255.0)
+    grey[5:45, 5:45] = 0
+    tail = range(45, 55)
+    grey[tail, tail] = 0
+    assert use.find_object(grey, 255.0).sum() == 1610
+    grey[45, 45] = 255  # what is left of the tail is a speck
+    assert use.find_object(grey, 255.0).sum() == 1600
 
 
 def test_averages_keep_the_mean():
