@@ -310,7 +310,7 @@ def _start_cnn(*arguments):
 def _first_images(data, rows):
     "The same data with some of the training images."
     images, labels = data.train_images[rows], data.train_labels[rows]
-    return data._replace(train_images=images, train_labels=labels)
+    return data.replace(train_images=images, train_labels=labels)
 
 # %% ../nbs/08_benchmarks.ipynb #7414cccf
 def _take_turns(connections, rounds):

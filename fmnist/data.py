@@ -171,8 +171,6 @@ class ImageData(ImageSources):
         "The same data with other values in some fields."
         return replace(self, **changes)
 
-    _replace = replace # as the named tuple calls it that this was before
-
 # %% ../nbs/01_data.ipynb #9e41a7c5
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
            "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")

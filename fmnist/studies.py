@@ -178,10 +178,9 @@ def _length(name, each, limits):
 # %% ../nbs/05d_studies.ipynb #23455e8c
 def planned_seeds(
     study, # A `Study`
-    budget:str="full" # A key of `BUDGETS`
 ) -> dict: # Name of each arm -> number of seeds
-    "How many seeds each arm is to have, whatever this machine could do beyond that."
-    limits = BUDGETS[budget] | study.budgets.get(budget, {})
+    "How many seeds each arm is to have at full length, whatever this machine could do beyond that."
+    limits = BUDGETS["full"] | study.budgets.get("full", {})
     return {name: _length(name, each, limits)["seeds"] for name, each in study.arms.items()}
 
 def _arm_trials(each, budget, length, seeds, where):

@@ -36,8 +36,7 @@ __all__ = ["estimate", "find_studies", "power_line", "run", "results"]
 def _work(trial, images):
     "Images' worth of work in an epoch of a trial: training in full, validation half."
     n = min(trial.images or images, images)
-    share = 0.2 if trial.valid_fraction is None else trial.valid_fraction
-    return (1 - share) * n + share * n / 2
+    return (1 - trial.held_out) * n + trial.held_out * n / 2
 
 
 def _network(trial):

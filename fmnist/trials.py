@@ -58,7 +58,7 @@ def load_data(
     check(name == known, "the data set", name, f"{known}, which is what {source or 'this package'} has")
     return data
 
-# %% ../nbs/05_trials.ipynb #b66da18f
+# %% ../nbs/05_trials.ipynb #cd1dc627
 def digest_of(
     trial:dict # As `Trial.to_dict` gives it, or a file, perhaps with fields of a newer version
 ) -> str: # 12 hexadecimal digits
@@ -66,6 +66,7 @@ def digest_of(
     content = {name: value for name, value in trial.items() if name != "source"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
+# %% ../nbs/05_trials.ipynb #b66da18f
 _DEFAULT_DATA = data_name("full")
 
 @dataclass(frozen=True)
@@ -95,6 +96,11 @@ class Trial:
     def to_dict(self) -> dict: # Ready for JSON
         "The fields as a dictionary, without those that are None."
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @property
+    def held_out(self) -> float: # From 0 to 1
+        "Which share of the training images is left for validation."
+        return 0.2 if self.valid_fraction is None else self.valid_fraction
 
     @property
     def digest(self):
@@ -170,8 +176,7 @@ def split_batches(
     **options # More for `make`
 ) -> tuple: # `Batches` for training, validation and test
     "The three sets of a trial."
-    fraction = 0.2 if trial.valid_fraction is None else trial.valid_fraction
-    return make(data, trial.batch_size, fraction, trial.seed, **options)
+    return make(data, trial.batch_size, trial.held_out, trial.seed, **options)
 
 # %% ../nbs/05_trials.ipynb #2cca2893
 class _MLP:

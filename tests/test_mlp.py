@@ -187,7 +187,7 @@ def test_diverged_training_goes_back(sample, batch):
         wild.train(train, valid, epochs=1)
     assert caught.value.history == wild.history and len(wild.history.epochs) == 1
     assert_same(wild.state(), before)
-    few = sample._replace(train_images=sample.train_images[:80], train_labels=sample.train_labels[:80])
+    few = sample.replace(train_images=sample.train_images[:80], train_labels=sample.train_labels[:80])
     one_batch = mlp_batches(few)[0]
     with pytest.raises(TrainingDiverged, match="the loss became nan in epoch 2, validation:"):
         wild.train(one_batch, valid, epochs=1)
@@ -240,7 +240,7 @@ def test_a_crash_changes_nothing(sample, tmp_path):
 def test_a_checkpoint_knows_its_training(sample, tmp_path):
     file = tmp_path/"run.npz"
     net = trained(sample, 3, checkpoint=file)
-    other = sample._replace(train_images=sample.train_images.copy())
+    other = sample.replace(train_images=sample.train_images.copy())
     other.train_images[0, 0, 0] += 1
     for options, sentence in [
         (dict(epochs=2), "run.npz has 3 epochs, expected at most the 2 asked for"),
@@ -250,7 +250,7 @@ def test_a_checkpoint_knows_its_training(sample, tmp_path):
         (dict(epochs=4, patience=3), "patience is None there, 3 here")]:
         with pytest.raises(ValueError, match=sentence):
             trained(sample, checkpoint=file, **options)
-    for data in (other, sample._replace(train_labels=(sample.train_labels + 1) % 10)):
+    for data in (other, sample.replace(train_labels=(sample.train_labels + 1) % 10)):
         with pytest.raises(CheckpointError, match="was made with other settings: data is"):
             trained(data, 4, checkpoint=file)
     with pytest.raises(CheckpointError, match="layers is .32, 16, 10. there, .5, 10. here"):
@@ -271,7 +271,7 @@ def test_a_changed_rate_is_saved(tmp_path):
 
 
 def test_stopping_early_goes_back_and_can_be_resumed(sample, tmp_path):
-    few = sample._replace(train_images=sample.train_images[:200], train_labels=sample.train_labels[:200])
+    few = sample.replace(train_images=sample.train_images[:200], train_labels=sample.train_labels[:200])
     train, valid, _ = mlp_batches(few)
 
     def run(epochs, patience=5, **options):

@@ -107,7 +107,7 @@ def test_settings_of_numpy_keep_the_type(sample):
 
 
 def test_batch_normalisation_is_refused_before_training(sample):
-    one_left = sample._replace(train_images=sample.train_images[:81], train_labels=sample.train_labels[:81])
+    one_left = sample.replace(train_images=sample.train_images[:81], train_labels=sample.train_labels[:81])
     rest = len(mlp_batches(one_left)[0].labels) - 1
     train_batches, val_batches, _ = mlp_batches(one_left, batch_size=rest)
     assert smallest_batch(train_batches) == 1
