@@ -3,6 +3,7 @@
 A plain module, without a notebook: its tests are in tests/test_imports.py.
 """
 
+import ast
 import contextlib
 import functools
 import hashlib
@@ -69,13 +70,13 @@ def named(
 
 def load_module(
     name: str,  # Of the module, with dots
-):  # The module as its file is now
-    "Import a module, again if its file has changed since; a `ValueError` says where it was looked for."
+):  # The module as its file is now, and as those of one's own are that it imports
+    "Import a module, again if a file has changed since; a `ValueError` says where it was looked for."
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # a console script does not look there by itself
     importlib.invalidate_caches()
+    before = set(sys.modules)
     try:
-        known = name in sys.modules
         with _without_bytecode():
             module = importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -87,18 +88,18 @@ def load_module(
     file = getattr(module, "__file__", None)
     if file and not os.path.exists(file):
         raise ValueError(f"{file}, where {name!r} was found before, is gone: put it back")
-    if file and not _is_installed(file):
-        digest = _file_digest(file)
-        is_old = (
-            _loaded[name] != digest
-            if name in _loaded
-            else known and os.path.getmtime(file) > _STARTED
-        )
-        if is_old:
+    is_old = False
+    for each, path in _own_files(name).items():  # what is imported comes before who imports it
+        digest = _file_digest(path)
+        if each in _loaded:
+            is_old |= _loaded[each] != digest
+        else:
+            is_old |= each in before and os.path.getmtime(path) > _STARTED
+        if is_old and each in sys.modules:
             with _without_bytecode():
-                module = importlib.reload(module)
-        _loaded[name] = digest
-    return module
+                importlib.reload(sys.modules[each])
+        _loaded[each] = digest
+    return sys.modules[name]
 
 
 def code_digest(
@@ -106,16 +107,58 @@ def code_digest(
 ) -> (
     str | None
 ):  # 12 hexadecimal digits, or the version of an installed package; None for this package
-    "What the module's code is: of one's own file a digest of its source, whatever it imports."
+    "What the code is: a digest of the module's source and of all of one's own that it imports."
     name = path.partition(":")[0]
     top = name.partition(".")[0]
     if top == __package__:
         return None
-    module = load_module(name)
-    file = getattr(module, "__file__", None)
-    if file is None or _is_installed(file):
+    load_module(name)
+    files = _own_files(name)
+    if not files:
         return str(getattr(importlib.import_module(top), "__version__", "installed"))
-    return _file_digest(file)
+    *others, own = map(_file_digest, files.values())
+    together = "".join([own, *sorted(others)]).encode()
+    return hashlib.sha256(together).hexdigest()[:12] if others else own
+
+
+def _own_files(name, known=None):
+    "The files of one's own that a module is made of, {name: path}: those that it imports, then its own."
+    known = {} if known is None else known
+    file = _own_file(name)
+    if file is None or name in known:
+        return known
+    known[name] = file  # so that a circle of imports ends
+    for each in _imported(name, file):
+        _own_files(each, known)
+    known[name] = known.pop(name)
+    return known
+
+
+def _own_file(name):
+    "Where the source of a module of one's own is; None for any other."
+    top = name.partition(".")[0]
+    try:  # that of a package is found without importing it
+        spec = importlib.util.find_spec(top)
+        if top == __package__ or spec is None or (spec.origin and _is_installed(spec.origin)):
+            return None
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return None
+    file = spec and spec.origin
+    return file if file and file.endswith(".py") and not _is_installed(file) else None
+
+
+def _imported(name, file):
+    "The names that a source imports, wherever in it; some may be no modules."
+    package = name if Path(file).name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(Path(file).read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            base = ".".join(filter(None, [above, node.module]))
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ import inspect, json, queue, sys, time, warnings
 from collections import Counter
 from concurrent.futures import BrokenExecutor, Executor
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -212,6 +213,13 @@ def leaves_precision(
     "May its study settle the precision?"
     return uses_torch(trial) and not trial.training.get("dtype")
 
+# %% ../nbs/05b_runner.ipynb #10bc044f
+def _precisions_of(trials, records):
+    "In what the arms of these trials were computed, whatever their seeds."
+    arms = {replace(trial, seed=0).digest for trial in trials}
+    done = [record for record in records.values() if isinstance(record, Result)]
+    return {each.precision for each in done if replace(each.trial, seed=0).digest in arms}
+
 # %% ../nbs/05b_runner.ipynb #b100001f
 def settled_precision(
     plan:dict, # Name of each study -> list of `Trial`
@@ -224,9 +232,9 @@ def settled_precision(
     if precision is None: return None
     found = {} if precision == "auto" else {precision: "this run"}
     for name, trials in plan.items():
-        known = [records.get(trial.digest) for trial in trials if leaves_precision(trial)]
-        done = [] if all(map(is_final, known)) else [r for r in known if isinstance(r, Result)]
-        for record in done: found.setdefault(record.precision, f"what {name} has")
+        free = [trial for trial in trials if leaves_precision(trial)]
+        if all(is_final(records.get(trial.digest)) for trial in free): continue
+        for kind in _precisions_of(free, records): found.setdefault(kind, f"what {name} has")
     said = ", ".join(f"{what} is in {kind}" for kind, what in found.items())
     if len(found) > 1 and not mix:
         remedy = "run one study at a time" if precision == "auto" else "ask for no precision"

@@ -12,7 +12,7 @@ __all__ = ['BUDGETS', 'MLP_STUDIES', 'OPEN_STUDIES', 'CNN_STUDIES', 'FIRST_STUDI
 
 # %% ../nbs/05d_studies.ipynb #8da18298
 import argparse, math, shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -56,8 +56,8 @@ def arm(
 def _defaults(model):
     "The defaults of the model's arguments that a file can hold; a digest stands for the others."
     known = {name: parameter.default for name, parameter in setting_names(model).items()}
-    return {name: value for name, value in known.items()
-            if value is None or isinstance(value, (bool, int, float, str, list, tuple, dict))}
+    return {name: value for name, value in known.items() if name != "classes" # the data decide
+            and (value is None or isinstance(value, (bool, int, float, str, list, tuple, dict)))}
 
 def _code(values):
     "Of each module outside the package that an import path names, a digest; None if there is none."
@@ -107,6 +107,19 @@ def against(
     "Compare each arm with one of them."
     return tuple((name, reference) for name in arms if name != reference)
 
+# %% ../nbs/05d_studies.ipynb #6fcbfa7f
+def _check_study(study):
+    "Refuse what could not be run, or not be read."
+    names = list(study.arms) if isinstance(study.arms, dict) else []
+    good = bool(names) and all(isinstance(name, str) for name in names)
+    check(good, "arms", names or study.arms, "a dictionary with at least one arm, by names")
+    taken = sorted(set(BUDGETS["full"]) & set(study.arms)) # where an arm's own budget would stand
+    check(not taken, "arms", taken, "other names: a budget has entries that are called so")
+    twos = [isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in study.pairs]
+    check(all(twos), "pairs", study.pairs, 'pairs of arms, such as (("wide", "narrow"),)')
+    unknown = sorted({name for pair in study.pairs for name in pair} - set(study.arms))
+    check(not unknown, "pairs", unknown, f"names of arms: {', '.join(study.arms)}")
+
 # %% ../nbs/05d_studies.ipynb #b024b586
 @dataclass(frozen=True)
 class Study:
@@ -119,13 +132,7 @@ class Study:
     budgets: dict = field(default_factory=dict) # Replace entries of `BUDGETS`; an arm may have its own
     data: str|None = None # As `open_data` takes it; None is what the budget says
 
-    def __post_init__(self):
-        has_arms = isinstance(self.arms, dict) and len(self.arms) > 0
-        check(has_arms, "arms", self.arms, "a dictionary with at least one arm")
-        taken = sorted(set(BUDGETS["full"]) & set(self.arms)) # where an arm's own budget would stand
-        check(not taken, "arms", taken, "other names: a budget has entries that are called so")
-        unknown = sorted({name for pair in self.pairs for name in pair} - set(self.arms))
-        check(not unknown, "pairs", unknown, f"names of arms: {', '.join(self.arms)}")
+    def __post_init__(self): _check_study(self)
 
     def trials(self,
         budget:str="quick", # A key of `BUDGETS`
@@ -160,6 +167,8 @@ class Study:
 # %% ../nbs/05d_studies.ipynb #23455e8b
 def _data_of(source):
     "The fields of `Trial` that say which data are meant."
+    check(isinstance(source, str), "data", type(source).__name__,
+          "'full', 'sample', a folder of IDX files, or \"module:function\", which returns them")
     if source in ("full", "sample"): return dict(data=data_name(source))
     data = open_data(source)
     return dict(data=f"{data.name}-{data.digest}", source=source)
@@ -169,7 +178,9 @@ def _seeds(seeds, length):
     if seeds is None:
         seeds = length["seeds"]
         if "gpu_seeds" in length and has_gpu(): seeds = length["gpu_seeds"]
-    return list(range(seeds)) if is_whole(seeds) else list(seeds)
+    if isinstance(seeds, Iterable): return list(seeds)
+    check(is_whole(seeds), "seeds", seeds, "a whole number of at least 1, or a list of seeds")
+    return list(range(seeds))
 
 def _length(name, each, limits):
     "What the budget says of an arm: by its name, or by the library that computes it."
@@ -691,13 +702,15 @@ def plot_comparisons(
 def report_parser(
     prog:str, # Name of the console script
     description:str|None, # What it does: the script's docstring, which `python -OO` drops
-    seed:int|None=0 # The default
+    seed:int|None=0, # The default
+    budget:str|None="quick" # The default; None if that depends on the study
 ) -> argparse.ArgumentParser: # Knows --budget, --seed and --folder
     "The arguments that say which results are meant, the same for all who write or read them."
     parser = argparse.ArgumentParser(prog=prog, description=description)
     default = "" if seed is None else f" (default: {seed})"
-    parser.add_argument("--budget", choices=BUDGETS, default="quick",
-                        help="how long the training is (default: quick)")
+    usual = budget or "quick, and full, as it is written, for a study of your own"
+    parser.add_argument("--budget", choices=BUDGETS, default=budget,
+                        help=f"how long the training is (default: {usual})")
     parser.add_argument("--seed", type=whole_number(), default=seed, help=f"one random seed{default}")
     parser.add_argument("--folder", default="runs", help="where the results are kept (default: runs)")
     return parser

@@ -15,7 +15,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     yield tmp_path
-    for name in ("own_nets", "own_needs"):
+    for name in ("own_nets", "own_needs", "own_parts", "own_parts.width"):
         sys.modules.pop(name, None)
 
 
@@ -28,6 +28,18 @@ def test_a_module_in_the_working_directory_is_found_and_read_again_when_it_chang
     path.write_text("def small(seed): return 22\n")
     assert named("own_nets:small")(0) == 22
     assert code_digest("own_nets") != first
+
+
+def test_what_it_imports_is_a_part_of_it(folder):
+    "Of one's own: a change there is seen, by the digest and by the next call."
+    (folder / "own_parts").mkdir()
+    (folder / "own_parts" / "__init__.py").write_text("from . import width\nimport json\n")
+    (folder / "own_parts" / "width.py").write_text("import own_nets\nWIDTH = 4\n")  # a circle
+    (folder / "own_nets.py").write_text("import own_parts.width as w\ndef small(): return w.WIDTH\n")
+    first = code_digest("own_nets:small")
+    assert named("own_nets:small")() == 4 and code_digest("own_nets") == first
+    (folder / "own_parts" / "width.py").write_text("import own_nets\nWIDTH = 64\n")
+    assert code_digest("own_nets") != first and named("own_nets:small")() == 64
 
 
 def test_a_module_whose_file_is_gone_is_named(folder):

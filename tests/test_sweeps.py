@@ -335,7 +335,8 @@ def test_precision_is_settled_once(tmp_path, pool):
     )
     run_trials({"two": cnns(4)}, tmp_path, pool, run=computed)
     assert pool.measured == 1 and asked[-1] == ("cnn", "bfloat16")
-    run_trials({"four": cnns(6)[4:]}, tmp_path, pool, run=computed, precision="float16")
+    slow = {"four": cnns(2, learning_rate=1e-5)}
+    run_trials(slow, tmp_path, pool, run=computed, precision="float16")
     assert pool.measured == 1 and asked[-1] == ("cnn", "float16")
 
 
@@ -357,8 +358,11 @@ def test_precisions_are_not_mixed(tmp_path, pool):
         run_trials({"study": cnns(3)}, tmp_path, pool, run=computed)
     with pytest.raises(ValueError, match="precision is 'float8', expected one of 'auto'"):
         run_trials({"study": cnns(3)}, tmp_path, pool, run=computed, precision="float8")
-    run_trials({"other": cnns(5)[4:]}, tmp_path, pool, run=computed, precision="float16")
-    both = {"study": cnns(2)[:1] + cnns(4)[3:], "other": cnns(6)[4:]}
+    with pytest.raises(ValueError, match="what study has is in bfloat16"):  # by other seeds
+        run_trials({"study": cnns(4)[3:]}, tmp_path, pool, run=computed, precision="float16")
+    both = {"one": cnns(2, learning_rate=1e-4), "two": cnns(2, learning_rate=1e-5)}
+    for (name, trials), kind in zip(both.items(), ("bfloat16", "float16"), strict=True):
+        run_trials({name: trials[:1]}, tmp_path, pool, run=computed, precision=kind)
     with pytest.raises(ValueError, match="run one study at a time, name another folder"):
         run_trials(both, tmp_path, pool, run=computed)
 
