@@ -150,6 +150,14 @@ def _nothing(graph, layer, x):
 def _bend(graph, layer, x):
     return graph.add({"ReLU": "Relu"}.get(type(layer).__name__, type(layer).__name__), x)
 
+@writes("torch.LeakyReLU")
+def _leaky(graph, layer, x):
+    return graph.add("LeakyRelu", x, alpha=layer.negative_slope)
+
+@writes("torch.GELU")
+def _torch_gelu(graph, layer, x):
+    return _gelu(graph, x, layer.approximate == "none")
+
 @writes("torch.Flatten")
 def _flatten(graph, layer, x):
     check(layer.start_dim == 1 and layer.end_dim == -1, "the layer", layer, "Flatten()")
@@ -195,7 +203,7 @@ def _pool(graph, layer, x):
 # %% ../nbs/07c_export.ipynb #e61a21e6
 @writes("torch.AdaptiveAvgPool2d")
 def _mean(graph, layer, x):
-    check(layer.output_size == 1, "the pooling", layer, "AdaptiveAvgPool2d(1)")
+    check(layer.output_size in (1, (1, 1)), "the pooling", layer, "AdaptiveAvgPool2d(1)")
     return graph.add("GlobalAveragePool", x)
 
 @writes("torch.Linear")
@@ -224,6 +232,15 @@ def _bias(graph, layer, x):
 def _residual(graph, layer, x):
     return graph.add("Add", x, write(graph, layer.inner, x))
 
+# %% ../nbs/07c_export.ipynb #50a07e47
+def _gelu(graph, x, exact):
+    if exact:
+        share = graph.add("Erf", graph.add("Mul", x, math.sqrt(0.5)))
+        return graph.add("Mul", x, graph.add("Mul", graph.add("Add", share, 1.0), 0.5))
+    square = graph.add("Mul", graph.add("Mul", x, x), 0.044715*math.sqrt(8/math.pi))
+    slope = graph.add("Mul", graph.add("Add", square, math.sqrt(8/math.pi)), x)
+    return graph.add("Mul", x, graph.add("Sigmoid", slope))
+
 # %% ../nbs/07c_export.ipynb #c1a985c7
 @writes("fmnist.BatchNorm")
 def _our_batch_norm(graph, layer, x):
@@ -241,12 +258,7 @@ def _our_activation(graph, layer, x):
     if layer.name in simple: return graph.add(simple[layer.name], x)
     if layer.name == "leaky_relu": return graph.add("LeakyRelu", x, alpha=0.01)
     check_choice("the activation", layer.name, [*simple, "leaky_relu", "gelu", "gelu_exact"])
-    if layer.name == "gelu_exact":
-        share = graph.add("Erf", graph.add("Mul", x, math.sqrt(0.5)))
-        return graph.add("Mul", x, graph.add("Mul", graph.add("Add", share, 1.0), 0.5))
-    square = graph.add("Mul", graph.add("Mul", x, x), 0.044715*math.sqrt(8/math.pi))
-    slope = graph.add("Mul", graph.add("Add", square, math.sqrt(8/math.pi)), x)
-    return graph.add("Mul", x, graph.add("Sigmoid", slope))
+    return _gelu(graph, x, layer.name == "gelu_exact")
 
 # %% ../nbs/07c_export.ipynb #98aa0d32
 @writes("fmnist.CNNModel")

@@ -43,11 +43,11 @@ class Pretrained:
         self,
         name: str,  # Of the network
         network,  # `ModernMLP`, or a torch module
-        answer,  # Function from uint8 images (n, 28, 28) to probabilities (n, 10)
+        answer=None,  # Function from uint8 images (n, 28, 28) to probabilities; by default `answers`
         about: dict | None = None,  # Where it comes from
     ):
         self.name, self.network, self.about = name, network, about or {}
-        self.classes, self._answer = CLASSES, answer
+        self.classes, self._answer = CLASSES, answer or answers(network)
 
     def predict_proba(
         self,
@@ -95,7 +95,7 @@ def load_model(
     from .export import load_network  # which reads what `Pretrained` holds, too
 
     network = load_network(path)
-    return Pretrained(name, network, answers(network), about)
+    return Pretrained(name, network, about=about)
 
 
 def answers(

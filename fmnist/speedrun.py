@@ -19,10 +19,20 @@ from .checks import (TrainingDiverged, check, check_choice, ends_command, is_who
                            whole_number)
 from .data import ImageData, cnn_batches, fashion_mnist, fashion_mnist_sample, random_generator
 from .machine import describe_machine
-from .modern_cnn import count_parameters, modern_cnn, multiply_adds
-from .modern_recipes import RECIPES
+from .modern_cnn import count_parameters, multiply_adds
+from .modern_recipes import MODEL, RECIPES
 from .statistics import summarise
-from .training import default_device, faster_dtype, fit, predict_proba
+from .training import (default_device, faster_dtype, fit, fork_rng, predict_proba,
+                             torch_seed)
+from .trials import Trial, build_network
+
+# %% ../nbs/08b_speedrun.ipynb #fc3ad035
+def _network(chosen, data, seed=0):
+    "That of a recipe: the modern CNN, or one's own, whose import path is `chosen[\"model\"]`."
+    trial = Trial(chosen.get("model", MODEL), chosen["settings"], 1, seed=seed)
+    with fork_rng(torch.device("cpu")):
+        torch.manual_seed(torch_seed(seed, "initialization")) # for those that take no seed
+        return build_network(trial, len(data.classes))
 
 # %% ../nbs/08b_speedrun.ipynb #6c2e0a07
 def timed_run(
@@ -35,7 +45,7 @@ def timed_run(
     "Train by a recipe and predict the test images, against the clock."
     start = time.perf_counter()
     train, valid, test = cnn_batches(data, chosen["batch_size"], chosen["valid_fraction"], seed, device)
-    model = modern_cnn(**chosen["settings"], classes=len(data.classes), seed=seed)
+    model = _network(chosen, data, seed)
     options = chosen["training"] | dict(dtype=dtype)
     fit(model, train, valid, chosen["epochs"], path=None, seed=seed, device=device, **options)
     probabilities = predict_proba(model, test, dtype, options.get("test_views"))
@@ -62,8 +72,10 @@ def warm_up(
     start = time.perf_counter()
     size = data.train_images.shape[1:]
     images = torch.zeros(64, 1, *size, device=device)
-    model = modern_cnn(**chosen["settings"], classes=len(data.classes)).to(device)
-    dtype = str(faster_dtype(model, images) or torch.float32).removeprefix("torch.")
+    dtype = chosen["training"].get("dtype")
+    if not dtype:
+        faster = faster_dtype(_network(chosen, data).to(device), images)
+        dtype = str(faster or torch.float32).removeprefix("torch.")
     timed_run(random_labels(data), chosen | dict(epochs=1), 0, device, dtype)
     return dtype, time.perf_counter() - start
 
@@ -109,7 +121,7 @@ def speedrun(
 ) -> Record:
     "Warm up, run, and say what came out."
     check(is_whole(runs), "runs", runs, "a whole number of at least 1")
-    chosen, device = chosen or _recipe(name), _device(device)
+    chosen, device = _checked(chosen or _recipe(name)), _device(device)
     dtype, cold = warm_up(data, chosen, device)
     show(f"warm-up on random labels: {cold:.1f} s ({dtype})\n run  seed  accuracy   seconds")
     results = []
@@ -132,11 +144,16 @@ def _recipe(name):
     check_choice("name", name, RECIPES)
     return RECIPES[name]
 
+def _checked(chosen):
+    known = [*RECIPES["fast"], "model"]
+    for part in chosen: check_choice("a part of chosen", part, known)
+    return chosen
+
 # %% ../nbs/08b_speedrun.ipynb #6c2e0a30
 def _record(data, name, target, chosen, first, results, cold, dtype, device):
     "All of it as a `Record`."
     accuracy, seconds = zip(*results, strict=True)
-    model = modern_cnn(**chosen["settings"], classes=len(data.classes))
+    model = _network(chosen, data)
     held_out = chosen["valid_fraction"]*len(data.train_labels)
     return Record(
         name, target, chosen, list(range(first, first + len(results))),

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['BUDGETS', 'MLP_STUDIES', 'OPEN_STUDIES', 'CNN_STUDIES', 'FIRST_STUDIES', 'READING_STUDIES', 'NEAR', 'MODEL_STUDIES',
            'REPORT', 'RECIPE_STUDIES', 'RECORD_STUDIES', 'GROUPS', 'STUDIES', 'arm', 'mlp_arm', 'modern_mlp_arm',
-           'cnn_arm', 'against', 'Study', 'planned_seeds', 'plan_of', 'train_command', 'collect', 'study_findings',
-           'best_reading', 'report_trials', 'fixed_on', 'arm_rows', 'comparisons', 'chosen_by_validation', 'count_of',
-           'unlike_precisions', 'study_table', 'Findings', 'plot_comparisons', 'report_parser', 'fmnist_run',
-           'fmnist_results']
+           'cnn_arm', 'modern_cnn_arm', 'against', 'Study', 'planned_seeds', 'plan_of', 'train_command', 'collect',
+           'study_findings', 'best_reading', 'report_trials', 'fixed_on', 'arm_rows', 'comparisons',
+           'chosen_by_validation', 'count_of', 'unlike_precisions', 'study_table', 'Findings', 'plot_comparisons',
+           'report_parser', 'fmnist_run', 'fmnist_results']
 
 # %% ../nbs/05d_studies.ipynb #8da18298
 import argparse, math, shlex
@@ -90,6 +90,16 @@ def cnn_arm(
 ) -> dict: # Arguments of `Trial`
     "The best CNN of the original report, with changes."
     return dict(model="cnn", settings=BEST_CNN | changes, training=CNN_TRAINING)
+
+def modern_cnn_arm(
+    recipe:dict, # Of the modern CNN: one of `fmnist.modern_recipes.RECIPES`, or made like those
+    model=MODEL, # Another network that is to be trained in the same way, as for `arm`
+    **settings # Arguments of the network
+) -> dict: # Arguments of `Trial`
+    "The modern CNN, or a network of your own, trained by its recipe."
+    if model == MODEL: settings = recipe["settings"] | settings
+    how = {name: recipe[name] for name in ("epochs", "batch_size", "valid_fraction")}
+    return arm(model, recipe["training"], **how, **settings)
 
 # %% ../nbs/05d_studies.ipynb #8d70267f
 BUDGETS:dict[str, dict] = {
@@ -453,11 +463,10 @@ RECIPE_STUDIES = [
 # %% ../nbs/05d_studies.ipynb #338cab28
 def _with_seeds(number): return {"full": {"torch": dict(epochs=20, seeds=number)}}
 
-_MODERN:dict = dict(model=MODEL)
-_CNN_RECIPES = {name: _MODERN | each for name, each in MODERN_RECIPES.items()}
-_CHANGED = {name: _MODERN | changed_recipe(MODERN_RECIPES["fast"], **change, valid_fraction=0.2)
+_CNN_RECIPES = {name: modern_cnn_arm(each) for name, each in MODERN_RECIPES.items()}
+_CHANGED = {name: modern_cnn_arm(changed_recipe(MODERN_RECIPES["fast"], **change, valid_fraction=0.2))
             for name, change in OPTIONS.items()}
-_LENGTHS = {name: _MODERN | each for name, each in LENGTHS.items()}
+_LENGTHS = {name: modern_cnn_arm(each) for name, each in LENGTHS.items()}
 
 RECORD_STUDIES = [
     Study("fast_cnn", "How sure are 94 % in the least time?", {"fast": _CNN_RECIPES["fast"]},
@@ -608,6 +617,11 @@ def _comparison_line(each, failed):
     return line
 
 # %% ../nbs/05d_studies.ipynb #8a0d9f4d
+def _failure_line(name, records):
+    "Why the first failed."
+    seed, first = next(pair for pair in records.items() if isinstance(pair[1], Failure))
+    return f"  {name}, seed {seed}: {first.kind}, {first.error[:150]}"
+
 def study_table(
     study:Study, # What was asked
     arms:dict # What `collect` gives
@@ -622,6 +636,7 @@ def study_table(
     if len(arms) > 1: lines.append(f"  {chosen_by_validation(arms)}")
     failed = {row["arm"] for row in rows if row["failed"]}
     lines += [_comparison_line(each, failed) for each in comparisons(study, arms)]
+    lines += [_failure_line(name, arms[name]) for name in failed]
     return "\n".join(lines + [f"  {sentence}" for sentence in unlike_precisions(study, arms)])
 
 # %% ../nbs/05d_studies.ipynb #8462771a

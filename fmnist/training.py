@@ -135,7 +135,8 @@ def _check_labels(where, y, classes=2**62):
     check(whole, f"the labels of {where}", f"{kind} {tuple(y.shape)}", "whole numbers (m,)")
     wrong = ((y < 0) | (y >= classes)).nonzero()
     if len(wrong):
-        at, most = wrong[0].item(), "" if classes > 2**61 else f" to {classes - 1}"
+        at, most = wrong[0].item(), f" to {classes - 1}: the network has {classes} outputs"
+        most = "" if classes > 2**61 else most
         raise ValueError(f"{where} has the label {y[at].item()} at {at}, expected 0{most}")
 
 # %% ../nbs/04b_training.ipynb #5b1e0a15

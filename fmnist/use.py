@@ -23,7 +23,7 @@ from scipy import ndimage
 from .checks import as_array
 from .data import CLASSES, fashion_mnist, fashion_mnist_sample
 from .files import atomic_write
-from .pretrained import NAMES, load_model
+from .pretrained import NAMES, Pretrained, load_model
 
 # %% ../nbs/07_use.ipynb #4e73c97a
 class PictureError(ValueError):
@@ -472,18 +472,19 @@ def _read(source):
 # %% ../nbs/07_use.ipynb #d0e86c4e
 def predict_picture(
     source,  # A path, a PIL image, or an array: any size, colour, ground
-    model="modern_cnn",  # "modern_cnn", "mlp", or anything with `predict_proba` of uint8 (n, 28, 28)
+    model="modern_cnn",  # Or "mlp", a network of your own, anything with `predict_proba` of uint8 (n, 28, 28)
 ) -> Prediction:
     "Find the object in a picture, prepare it as the set's authors did, and say what it is."
     network = _model(model) if isinstance(model, str) else model
+    if hasattr(network, "forward"): network = Pretrained(type(model).__name__, model)
     picture, remarks = _read(source)
     steps, more = prepare(as_grey(picture))
     image = steps[-1].image
-    answers = [_probabilities(network, view) for view in (image, image[:, ::-1])]
-    label = max(answers[0], key=answers[0].get)
-    remarks += more + _doubts(image, answers[0][label]) + [_mirror_remark(label, answers[1])]
+    seen, mirrored = [_probabilities(network, view) for view in (image, image[:, ::-1])]
+    label = max(seen, key=seen.get)
+    remarks += more + _doubts(image, seen[label]) + [_mirror_remark(label, mirrored)]
     steps = Step("picture", _thumbnail(picture), True), *steps
-    return Prediction(label, *answers, steps, tuple(most_similar(image)), tuple(remarks),
+    return Prediction(label, seen, mirrored, steps, tuple(most_similar(image)), tuple(remarks),
                       getattr(network, "name", type(network).__name__))
 
 # %% ../nbs/07_use.ipynb #9b6b65cb

@@ -333,7 +333,9 @@ def test_from_csv(tmp_path, header, label):
         ("label,a,b,c,d\n0,1,2,3,x\n", "is 'not a number'"),
         ("label,a,b,c,d\n0,1,2,3,\n1,1,2,3,4\n", "train_images are from nan"),
         ("label,a,b,c,d\n0,1,2,3,256\n1,1,2,3,4\n", "train_images are from 1 to 256"),
-        ("name,a,b,c,d\n0,1,2,3,4\n", "is 'not a number'"),
+        ("name,a,b,c,d\n0,1,2,3,4\n", "without a column `label`"),
+        ("pixel1,pixel2,pixel3,pixel4\n0,1,2,3\n", "without a column `label`"),
+        ("0,x,2,3,4\n1,2,3,4,5\n", "is 'not a number'"),
     ],
 )
 def test_tables_that_are_none(tmp_path, text, problem):

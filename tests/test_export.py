@@ -135,6 +135,17 @@ def test_onnx_leaves_the_network_alone(tmp_path):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    "layer", [nn.GELU(), nn.GELU("tanh"), nn.LeakyReLU(0.2), nn.AdaptiveAvgPool2d((1, 1))], ids=str
+)
+def test_more_layers_of_torch(layer, tmp_path):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), layer, nn.Flatten(), nn.LazyLinear(10)).eval()
+    model(torch.zeros(1, 1, 28, 28))
+    to_onnx(model, tmp_path / "net.onnx")
+    assert check_onnx(model, tmp_path / "net.onnx", IMAGES)[1] < 1e-5
+
+
 def test_other_image_shapes(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (6, 12, 20), np.uint8)
     wide = MLP(240, [5, 3], ["relu", "softmax"], "he")

@@ -5,7 +5,7 @@ import pytest
 from fmnist.checks import plain
 from fmnist.modern_cnn import count_parameters, modern_cnn
 from fmnist.modern_recipes import LENGTHS, MODEL, OPTIONS, RECIPES, changed_recipe
-from fmnist.studies import STUDIES
+from fmnist.studies import STUDIES, modern_cnn_arm
 from fmnist.training import recipe
 from fmnist.trials import Trial, check_settings, setting_names
 
@@ -32,6 +32,14 @@ def test_options_differ_in_one_thing_each():
         recipe(**arm["training"])
         check_settings(MODEL, arm["settings"])
     assert RECIPES["fast"] == changed_recipe(RECIPES["fast"])
+
+
+def test_an_arm_is_the_recipe_as_it_stands():
+    for name, each in ALL.items():
+        trial = Trial(MODEL, **each)
+        assert Trial(**modern_cnn_arm(each)) == trial and len({trial.digest}) == 1, name
+    own = modern_cnn_arm(RECIPES["fast"], "cnn", hidden=[8])
+    assert own["training"] == RECIPES["fast"]["training"] and own["batch_size"] == 500
 
 
 def test_the_report_trains_the_fast_recipe():

@@ -1,11 +1,14 @@
 "What would lose a record is found before the first run."
 
 import json
+import sys
 
 import pytest
 import torch
 
-from fmnist.speedrun import fmnist_speedrun, read_speedruns
+from fmnist.data import fashion_mnist_sample
+from fmnist.modern_recipes import RECIPES
+from fmnist.speedrun import fmnist_speedrun, read_speedruns, speedrun
 
 SHORT = ["--sample", "--runs", "1", "--epochs", "1", "--threads", "1", "--device", "cpu"]
 
@@ -30,6 +33,24 @@ def test_a_file_that_cannot_be_written_is_found_before_the_warm_up(tmp_path, cap
     said = refused([*SHORT, "--save", str(tmp_path / "nowhere" / "records.jsonl")])
     assert said.startswith("fmnist_speedrun: ") and "nowhere" in said
     assert "warm-up" not in capsys.readouterr().out
+
+
+def test_a_network_of_ones_own_and_a_precision(tmp_path, monkeypatch):
+    (tmp_path / "fast_nets.py").write_text(
+        "from torch import nn\n"
+        "def small(width=4): return nn.Sequential(nn.Conv2d(1, width, 3), nn.ReLU(), nn.Flatten(),"
+        " nn.Linear(676*width, 10))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    own = dict(model="fast_nets:small", settings=dict(width=3), epochs=1, batch_size=200)
+    training = RECIPES["fast"]["training"] | dict(dtype="float32")
+    data = fashion_mnist_sample()
+    record = speedrun(data, "mine", 1, device="cpu", chosen=RECIPES["fast"] | own | dict(training=training))
+    assert (record.parameters, record.precision) == (9 * 3 + 3 + 676 * 30 + 10, "float32")
+    assert record.multiply_adds == 676 * 3 * 9 + 676 * 30 and record.recipe["model"] == "fast_nets:small"
+    with pytest.raises(ValueError, match="a part of chosen is 'epoch', expected one of"):
+        speedrun(data, "mine", 1, device="cpu", chosen=RECIPES["fast"] | dict(epoch=4))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -5,9 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from fmnist.store import read_records
 from fmnist.studies import GROUPS, MLP_STUDIES, STUDIES, Study, fmnist_results, fmnist_run, mlp_arm
 from fmnist.study_cli import dry_run, estimate, find_studies, power_line
-from fmnist.trials import Trial, data_name
+from fmnist.trials import Result, Trial, data_name
 
 
 @pytest.fixture
@@ -34,6 +35,22 @@ def test_some_arms(tmp_path, capsys):
     fmnist_results(words)
     said = capsys.readouterr().out
     assert "0.5 against 0.1" in said and "he against" not in said and "  0.3  " not in said
+
+
+def test_a_study_of_ones_own_is_run_as_it_is_written(tmp_path, monkeypatch, capsys):
+    "As `Study.run` does; the package's are tried with few epochs first."
+    (tmp_path / "own_study.py").write_text(
+        "from fmnist.studies import Study, arm\n"
+        "each = arm('mlp', layers=[10], activations=['softmax'], epochs=7)\n"
+        "study = Study('own', 'How?', {'one': each, 'bad': each | {'settings': {}}}, data='sample')\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="some trials failed"):
+        fmnist_run(["own_study.py:study", "--seeds", "1"])
+    fmnist_results(["own_study.py:study"])
+    assert "bad, seed 0: error, " in capsys.readouterr().out
+    [done] = [each for each in read_records(tmp_path / "runs").values() if isinstance(each, Result)]
+    assert done.trial.epochs == 7
 
 
 @pytest.mark.parametrize("words, said", [

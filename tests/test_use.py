@@ -13,6 +13,8 @@ from PIL import Image, ImageOps
 from fmnist import drawings, modern_recipes, pretrained, use
 from fmnist.checks import CheckpointError, plain
 from fmnist.data import CLASSES, FASHION_MNIST_DIGEST, fashion_mnist_sample
+from fmnist.mlp import MLP
+from fmnist.pretrained import load_model
 from fmnist.recipes import RECIPES
 
 ROOT = Path(__file__).parents[1]
@@ -316,6 +318,10 @@ def test_a_network_of_ones_own():
 
     found = use.predict_picture(drawings.draw("jeans"), Constant())
     assert (found.label, found.model) == ("Bag", "Constant")
+    network = MLP(784, [10], ["softmax"])  # not the package's: as somebody has just trained it
+    found = use.predict_picture(drawings.draw("jeans"), network)
+    assert found.model == "MLP" and sum(found.probabilities.values()) == pytest.approx(1)
+    assert use.predict_picture(drawings.draw("jeans"), load_model("modern_cnn").network).label == "Trouser"
 
 
 def test_it_says_what_misleads(boot):
