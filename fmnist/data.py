@@ -10,7 +10,7 @@ __all__ = ['CLASSES', 'FASHION_MNIST_DIGEST', 'FashionMNIST', 'as_pixels', 'as_l
            'cnn_batches']
 
 # %% ../nbs/01_data.ipynb #24d63fad
-import hashlib, math, os, re
+import hashlib, math, os
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -512,7 +512,7 @@ def _read_table(path, shape):
     check(path.is_file() or not path.exists(), "the table", str(path), "a file")
     frame = pd.read_csv(path)
     label = next((name for name in frame.columns if str(name).lower() == "label"), None)
-    has_names = re.fullmatch(r"[\d.]+", str(frame.columns[-1])) is None
+    has_names = isinstance(pd.read_csv(path, header=None, nrows=1).iloc[0, -1], str)
     check(label is not None or not has_names, f"the table {path}", "without a column `label`",
           "one, as Kaggle's table of test images to be predicted has none and cannot be used")
     if label is None: # no first line with names: the label comes first

@@ -35,6 +35,7 @@ def as_path(
 
 # %% ../nbs/01b_files.ipynb #7535d43e
 _KEPT = 40 # Characters of a name, which may be as long as the file system allows
+_writing:set = set() # Names of the temporary files of this process
 
 @contextmanager
 def atomic_write(
@@ -44,17 +45,20 @@ def atomic_write(
     path = as_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name[:_KEPT]}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
+    _writing.add(temporary.name)
     try:
         with open(temporary, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    finally: temporary.unlink(missing_ok=True)
+    finally:
+        temporary.unlink(missing_ok=True)
+        _writing.discard(temporary.name)
 
 # %% ../nbs/01b_files.ipynb #8303ccce
 def _is_alive(process):
-    "Does another process of this number run?"
+    "Does another process of this number run? Windows is not asked: there a file in use resists."
     if process == os.getpid() or os.name == "nt": return False
     try: os.kill(process, 0)
     except (ProcessLookupError, OverflowError): return False
@@ -69,7 +73,7 @@ def remove_leftovers(
     for file in path.parent.glob(".*.tmp"):
         name = rf"\.{re.escape(path.name[:_KEPT])}\.(\d+)-[0-9a-f]+\.tmp"
         written = re.fullmatch(name, file.name)
-        if written and not _is_alive(int(written[1])):
+        if written and file.name not in _writing and not _is_alive(int(written[1])):
             with suppress(OSError): file.unlink()
 
 # %% ../nbs/01b_files.ipynb #67096b04

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import hashlib
 import importlib
+import importlib.machinery
 import importlib.util
 import os
 import sys
@@ -19,7 +20,7 @@ from .checks import check
 __all__ = ["import_path", "named", "load_module", "code_digest"]
 
 _STARTED = time.time()
-_loaded: dict = {}  # Name of each module that `load_module` gave -> digest of the file that it was made from
+_loaded: dict = {}  # Name of each module that `load_module` gave, or that those import -> digest of its code
 
 _IN_A_CELL = (
     "{name} is defined in a notebook's cell or in an interactive session, and a worker process cannot import "
@@ -70,7 +71,7 @@ def named(
 
 def load_module(
     name: str,  # Of the module, with dots
-):  # The module as its file is now, and as those of one's own are that it imports
+):  # The module as its file is now, and with what it imports of one's own as that is now
     "Import a module, again if a file has changed since; a `ValueError` says where it was looked for."
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # a console script does not look there by itself
@@ -88,13 +89,12 @@ def load_module(
     file = getattr(module, "__file__", None)
     if file and not os.path.exists(file):
         raise ValueError(f"{file}, where {name!r} was found before, is gone: put it back")
-    is_old = False
-    for each, path in _own_files(name).items():  # what is imported comes before who imports it
-        digest = _file_digest(path)
-        if each in _loaded:
-            is_old |= _loaded[each] != digest
-        else:
-            is_old |= each in before and os.path.getmtime(path) > _STARTED
+    for each in _own_files(name):  # what is imported comes before who imports it
+        parts = _own_files(each)
+        digest = _together(parts)
+        newest = max(map(os.path.getmtime, parts.values()))
+        was_there = each in before and newest > _STARTED
+        is_old = _loaded[each] != digest if each in _loaded else was_there
         if is_old and each in sys.modules:
             with _without_bytecode():
                 importlib.reload(sys.modules[each])
@@ -113,52 +113,70 @@ def code_digest(
     if top == __package__:
         return None
     load_module(name)
-    files = _own_files(name)
-    if not files:
-        return str(getattr(importlib.import_module(top), "__version__", "installed"))
-    *others, own = map(_file_digest, files.values())
-    together = "".join([own, *sorted(others)]).encode()
-    return hashlib.sha256(together).hexdigest()[:12] if others else own
+    if files := _own_files(name):
+        return _together(files)
+    return str(getattr(importlib.import_module(top), "__version__", "installed"))
 
 
 def _own_files(name, known=None):
     "The files of one's own that a module is made of, {name: path}: those that it imports, then its own."
     known = {} if known is None else known
-    file = _own_file(name)
-    if file is None or name in known:
-        return known
-    known[name] = file  # so that a circle of imports ends
-    for each in _imported(name, file):
-        _own_files(each, known)
-    known[name] = known.pop(name)
+    file = None if name in known else _own_file(name)
+    if file:
+        known[name] = file  # so that a circle of imports ends
+        for each in _imported(name, file, _file_digest(file)):
+            _own_files(each, known)
+        known[name] = known.pop(name)
     return known
 
 
+def _together(files):
+    "One digest of files as `_own_files` gives them; of a single one, its own."
+    *others, own = map(_file_digest, files.values())
+    joint = "".join([own, *sorted(others)])
+    return hashlib.sha256(joint.encode()).hexdigest()[:12] if others else own
+
+
 def _own_file(name):
-    "Where the source of a module of one's own is; None for any other."
-    top = name.partition(".")[0]
-    try:  # that of a package is found without importing it
-        spec = importlib.util.find_spec(top)
-        if top == __package__ or spec is None or (spec.origin and _is_installed(spec.origin)):
-            return None
-        spec = importlib.util.find_spec(name)
-    except (ImportError, ValueError):
+    "Where the source of a module of one's own is, found without importing anything; None for any other."
+    top, *parts = name.split(".")
+    if top in ("", "__main__", __package__):
         return None
+    is_there = top in sys.modules
+    spec = sys.modules[top].__spec__ if is_there else importlib.util.find_spec(top)
+    for part in parts:
+        inside = spec and spec.submodule_search_locations
+        top = f"{top}.{part}"
+        spec = importlib.machinery.PathFinder.find_spec(top, inside) if inside else None
     file = spec and spec.origin
     return file if file and file.endswith(".py") and not _is_installed(file) else None
 
 
-def _imported(name, file):
-    "The names that a source imports, wherever in it; some may be no modules."
+@functools.cache
+def _imported(name, file, digest):
+    "The names that a source imports, wherever in it, and the packages that it is in; some are no modules."
     package = name if Path(file).name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(Path(file).read_bytes())):
+    found = {name.rpartition(".")[0]}
+    try:
+        nodes: list = [ast.parse(Path(file).read_bytes())]
+    except SyntaxError:  # who imports it will be told
+        return ()
+    while nodes:
+        node = nodes.pop()
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             above = package.rsplit(".", node.level - 1)[0] if node.level else ""
             base = ".".join(filter(None, [above, node.module]))
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+        elif not _is_for_scripts(node):
+            nodes += ast.iter_child_nodes(node)
+    return tuple(sorted(found))
+
+
+def _is_for_scripts(node):
+    "Is this `if __name__ == ...`, which is passed over when a module is imported?"
+    return isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)
 
 
 @contextlib.contextmanager

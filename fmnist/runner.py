@@ -237,8 +237,9 @@ def settled_precision(
         for kind in _precisions_of(free, records): found.setdefault(kind, f"what {name} has")
     said = ", ".join(f"{what} is in {kind}" for kind, what in found.items())
     if len(found) > 1 and not mix:
-        remedy = "run one study at a time" if precision == "auto" else "ask for no precision"
-        raise ValueError(f"{said}: {remedy}, name another folder, or allow it by mix=True")
+        remedy = "ask for no precision, " if precision != "auto" else ""
+        if precision == "auto" and len({*found.values()}) > 1: remedy = "run one study at a time, "
+        raise ValueError(f"{said}: {remedy}name another folder, or allow it by mix=True")
     return next(iter(found), "auto")
 
 # %% ../nbs/05b_runner.ipynb #b1000013

@@ -24,7 +24,7 @@ from .modern_recipes import MODEL, RECIPES
 from .statistics import summarise
 from .training import (default_device, faster_dtype, fit, fork_rng, predict_proba,
                              torch_seed)
-from .trials import Trial, build_network
+from .trials import Trial, build_network, check_settings
 
 # %% ../nbs/08b_speedrun.ipynb #fc3ad035
 def _network(chosen, data, seed=0):
@@ -147,6 +147,7 @@ def _recipe(name):
 def _checked(chosen):
     known = [*RECIPES["fast"], "model"]
     for part in chosen: check_choice("a part of chosen", part, known)
+    check_settings(chosen.get("model", MODEL), chosen["settings"])
     return chosen
 
 # %% ../nbs/08b_speedrun.ipynb #6c2e0a30

@@ -616,12 +616,14 @@ def _comparison_line(each, failed):
         line += f"; if it is real, {each.seeds_needed} seeds would show it"
     return line
 
-# %% ../nbs/05d_studies.ipynb #8a0d9f4d
+# %% ../nbs/05d_studies.ipynb #d29de249
 def _failure_line(name, records):
     "Why the first failed."
     seed, first = next(pair for pair in records.items() if isinstance(pair[1], Failure))
-    return f"  {name}, seed {seed}: {first.kind}, {first.error[:150]}"
+    reason = first.error.partition("\n")[0]
+    return f"  {name}, seed {seed}: {first.kind}, {reason[:150]}"
 
+# %% ../nbs/05d_studies.ipynb #8a0d9f4d
 def study_table(
     study:Study, # What was asked
     arms:dict # What `collect` gives
@@ -636,7 +638,7 @@ def study_table(
     if len(arms) > 1: lines.append(f"  {chosen_by_validation(arms)}")
     failed = {row["arm"] for row in rows if row["failed"]}
     lines += [_comparison_line(each, failed) for each in comparisons(study, arms)]
-    lines += [_failure_line(name, arms[name]) for name in failed]
+    lines += [_failure_line(name, arms[name]) for name in arms if name in failed]
     return "\n".join(lines + [f"  {sentence}" for sentence in unlike_precisions(study, arms)])
 
 # %% ../nbs/05d_studies.ipynb #8462771a

@@ -202,7 +202,7 @@ def _asked(parser, argv):
         args.which = ["--seeds", str(args.seeds)]
     args.names = list(args.studies)
     if args.budget is None:  # one's own is run as it is written, as `Study.run` does
-        args.budget = "full" if any(":" in name for name in args.names) else "quick"
+        args.budget = "full" if all(":" in name for name in args.names) else "quick"
     try:
         args.studies = list(
             {study.name: study for name in args.names for study in find_studies(name)}.values()

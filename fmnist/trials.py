@@ -9,7 +9,7 @@ __all__ = ['SEEDS', 'LEARNERS', 'data_name', 'open_data', 'load_data', 'digest_o
            'run_trial', 'attempt']
 
 # %% ../nbs/05_trials.ipynb #81be015b
-import base64, bz2, hashlib, importlib, inspect, json, math, threading, time, warnings
+import base64, bz2, hashlib, inspect, json, math, threading, time, warnings
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from functools import cache
@@ -42,13 +42,17 @@ def open_data(
 ): # `ImageData`
     "The data that a study is about, read once in each process; again if the function's code changes."
     is_function = ":" in source and not Path(source).exists()
-    return _opened(source, code_digest(source) if is_function else None)
+    code = code_digest(source) if is_function else None
+    if source not in _opened or _opened[source][0] != code:
+        _opened[source] = code, named(source)() if is_function else _data_in(source)
+    return _opened[source][1]
 
-@cache
-def _opened(source, code):
+_opened:dict = {} # Source -> digest of its code, data
+
+def _data_in(source):
+    "What is no function's."
     if source == "full": return fashion_mnist()
-    if source == "sample": return fashion_mnist_sample()
-    return named(source)() if code else ImageData.from_idx(source)
+    return fashion_mnist_sample() if source == "sample" else ImageData.from_idx(source)
 
 # %% ../nbs/05_trials.ipynb #24414f02
 def load_data(
@@ -84,7 +88,7 @@ class Trial:
     seed: int = 0 # Decides split, order, initialization and dropout
     data: str = _DEFAULT_DATA # Name and digest, as `data_name` gives them
     valid_fraction: float|None = None # Share of the training images to validate with; None is 0.2
-    code: dict|None = None # Name of each module outside the package -> digest of its source
+    code: dict|None = None # Name of each module outside the package -> `code_digest` of it
     source: str|None = None # Where data of one's own are found; not part of the digest
 
     def __post_init__(self):
@@ -246,7 +250,7 @@ class _Torch:
     def build(self, data):
         network = build_network(self.trial, len(data.classes))
         check(hasattr(network, "to"), f"what {self.trial.model} returns", type(network).__name__,
-              "an `nn.Module`; if it is an estimator, say so: `def forest() -> RandomForestClassifier:`")
+              "an `nn.Module`; an estimator is announced, `def forest() -> RandomForestClassifier:`")
         return network
 
     def batches(self, data):
@@ -338,6 +342,11 @@ class _Estimator:
         return sum(np.size(part) for value in fitted for part in value)
 
 # %% ../nbs/05_trials.ipynb #2054f33a
+def _returned(builder):
+    "What a function says that it returns; None if it does not say, or not by a name that it has."
+    try: return inspect.get_annotations(builder, eval_str=True).get("return")
+    except (AttributeError, NameError, TypeError): return None
+
 LEARNERS:dict = {"mlp": _MLP, "modern_mlp": _ModernMLP, "cnn": _CNN, "hybrid": _Hybrid,
                  "chance": _Chance}
 
@@ -349,8 +358,7 @@ def learner_of(
     names = ", ".join(map(repr, LEARNERS))
     check(":" in model, "model", model, f"one of {names}, or the import path of your own, 'module:function'")
     builder = named(model)
-    made = builder if isinstance(builder, type) else inspect.get_annotations(builder).get("return")
-    if isinstance(made, str): made = getattr(importlib.import_module(builder.__module__), made, None)
+    made = builder if isinstance(builder, type) else _returned(builder)
     if not hasattr(made, "fit"): return _Torch
     return made if hasattr(made, "library") else _Estimator # the former is a learner already
 
@@ -358,13 +366,15 @@ def learner_of(
 def _arguments(builder):
     "Those of a function; of a class those of `__init__`, and of its bases' while it hands on others."
     if not isinstance(builder, type): return dict(inspect.signature(builder).parameters)
-    found, is_open = {}, True # may what has no default come from outside, or does the heir say it?
+    found, is_asked = {}, True # must what has no default be given, or may the heir say it?
     for each in filter(lambda each: "__init__" in vars(each), builder.__mro__[:-1]):
-        own = inspect.signature(vars(each)["__init__"]).parameters
-        found = {name: one for name, one in own.items() if is_open or one.default is not one.empty} | found
+        own = dict(inspect.signature(vars(each)["__init__"]).parameters)
         kinds = {one.kind for one in own.values()}
+        if not is_asked:
+            own |= {name: one.replace(default=...) for name, one in own.items() if one.default is one.empty}
+        found = own | found
         if inspect.Parameter.VAR_KEYWORD not in kinds: break
-        is_open = inspect.Parameter.VAR_POSITIONAL in kinds
+        is_asked &= inspect.Parameter.VAR_POSITIONAL in kinds
     return found
 
 # %% ../nbs/05_trials.ipynb #2308db1e

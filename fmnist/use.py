@@ -264,6 +264,7 @@ def sharpen(
     amount:float=0.5,  # How much of the difference from its blurred copy is added
 ) -> np.ndarray:  # The same shape; its darkest pixel is 255, as in the set
     "Stronger outlines, and full contrast."
+    image = np.asarray(image, float)
     blurred = ndimage.gaussian_filter(image, 1, truncate=2, mode="nearest")
     sharp = (image + amount*(image - blurred)).clip(0)
     return 255*sharp/max(sharp.max(), 1)
@@ -476,7 +477,8 @@ def predict_picture(
 ) -> Prediction:
     "Find the object in a picture, prepare it as the set's authors did, and say what it is."
     network = _model(model) if isinstance(model, str) else model
-    if hasattr(network, "forward"): network = Pretrained(type(model).__name__, model)
+    if hasattr(network, "params") or not hasattr(network, "predict_proba"): # an MLP, or PyTorch's
+        network = Pretrained(type(model).__name__, model)
     picture, remarks = _read(source)
     steps, more = prepare(as_grey(picture))
     image = steps[-1].image

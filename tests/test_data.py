@@ -327,6 +327,14 @@ def test_from_csv(tmp_path, header, label):
         ImageData.from_csv(tmp_path / "train.csv", tmp_path / "test.csv")
 
 
+@pytest.mark.parametrize("options", [{}, dict(fmt="%d", delimiter=", ")], ids=str)
+def test_from_a_table_that_numpy_wrote(tmp_path, options):
+    rows = np.c_[LABELS, IMAGES.reshape(len(IMAGES), -1)]
+    np.savetxt(tmp_path / "all.csv", rows, **dict(delimiter=",") | options)
+    data = ImageData.from_csv(tmp_path / "all.csv", tmp_path / "all.csv", shape=IMAGES.shape[1:])
+    assert np.array_equal(data.train_images, IMAGES) and np.array_equal(data.train_labels, LABELS)
+
+
 @pytest.mark.parametrize(
     "text, problem",
     [

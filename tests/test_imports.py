@@ -42,6 +42,28 @@ def test_what_it_imports_is_a_part_of_it(folder):
     assert code_digest("own_nets") != first and named("own_nets:small")() == 64
 
 
+def test_every_importer_sees_the_change(folder):
+    (folder / "own_parts.py").write_text("W = 1\n")
+    for name in ("own_nets", "own_needs"):
+        (folder / f"{name}.py").write_text("from own_parts import W\ndef small(): return W\n")
+    assert [named(f"{name}:small")() for name in ("own_nets", "own_needs")] == [1, 1]
+    (folder / "own_parts.py").write_text("W = 5\n")
+    assert [named(f"{name}:small")() for name in ("own_nets", "own_needs")] == [5, 5]
+
+
+def test_looking_for_imports_runs_nothing(folder, capsys):
+    "Neither scripts nor what a function imports when it is called; what cannot be read is no part."
+    (folder / "own_needs.py").write_text("print('a script')\ndef main(): pass\n")
+    (folder / "own_parts.py").write_text("print 'of another age'\n")
+    source = "def small():\n    from own_parts import x\nif __name__ == '__main__':\n    from own_needs import main\n"
+    (folder / "own_nets.py").write_text(source)
+    first = code_digest("own_nets:small")
+    (folder / "own_needs.py").write_text("print('another script')\n")
+    assert code_digest("own_nets:small") == first and not capsys.readouterr().out
+    (folder / "own_parts.py").write_text("x = 1\n")
+    assert code_digest("own_nets:small") != first
+
+
 def test_a_module_whose_file_is_gone_is_named(folder):
     path = folder / "own_nets.py"
     path.write_text("def small(seed): return 1\n")

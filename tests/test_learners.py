@@ -5,12 +5,13 @@ import sys
 import numpy as np
 import pytest
 
-from fmnist.data import ImageData, fashion_mnist_sample
+from fmnist.data import ImageData
 from fmnist.studies import arm
 from fmnist.trials import Trial, data_name, learner_of, run_trial, setting_names
 
 OWN = """
 import numpy as np
+from sklearn import neighbors
 from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 from fmnist.data import ImageData, fashion_mnist_sample, mlp_batches
@@ -25,6 +26,10 @@ class Narrow(Base):
     def __init__(self, width=4):
         super().__init__(hidden=width)
 
+class Plain(Base):
+    def __init__(self, **options):
+        super().__init__(**options)
+
 class Steep(Base):
     def __init__(self, width=4, **options):
         super().__init__(hidden=width, **options)
@@ -33,6 +38,9 @@ def flexible(classes, seed, width=8):
     return nn.Sequential(nn.Flatten(), nn.LazyLinear(width), nn.ReLU(), nn.Linear(width, classes))
 
 def near(k=3) -> KNeighborsClassifier:
+    return KNeighborsClassifier(k)
+
+def dotted(k=3) -> "neighbors.KNeighborsClassifier":
     return KNeighborsClassifier(k)
 
 def near_but_silent(k=3):
@@ -93,6 +101,7 @@ def run(each, **changes):
     (dict(model="own_learners:near", k=1), 0.7),
     (dict(model="own_learners:Centroids"), 0.6),
     (dict(model="own_learners:Narrow", width=16), 0.15),
+    (dict(model="own_learners:Plain", hidden=16), 0.15),
     (dict(model="own_learners:Steep", width=16, slope=0.3), 0.15),
 ], ids=lambda each: each["model"].partition(":")[2] if isinstance(each, dict) else "")  # fmt: skip
 @pytest.mark.filterwarnings("ignore:The `probability` parameter:FutureWarning")
@@ -103,25 +112,25 @@ def test_what_people_write_can_be_an_arm(each, least):
 
 def test_settings_are_those_that_the_class_hands_on():
     assert list(setting_names("own_learners:Narrow")) == ["width"]
-    assert list(setting_names("own_learners:Steep")) == ["slope", "width"]
+    assert set(setting_names("own_learners:Steep")) == {"hidden", "slope", "width"}
+    assert arm("own_learners:Steep")["settings"] == {"slope": 0.1, "width": 4}
     assert arm("own_learners:Centroids")["settings"] == {"temperature": 10.0}
     with pytest.raises(ValueError, match="is 'temprature', expected one of temperature"):
         arm("own_learners:Centroids", temprature=1.0)
 
 
 def test_a_function_that_does_not_say_what_it_returns_is_told_how():
-    with pytest.raises(ValueError, match="returns is 'KNeighborsClassifier', expected an `nn.Module`; .* say so"):
+    with pytest.raises(ValueError, match="returns is 'KNeighborsClassifier', expected an `nn.Module`; .* announced"):
         run(arm("own_learners:near_but_silent"))
-    assert learner_of("own_learners:near").library == "numpy"
+    assert learner_of("own_learners:near") is learner_of("own_learners:dotted")
 
 
 @pytest.mark.parametrize("model", ["own_learners:flexible", "fmnist.modern_cnn:modern_cnn", "cnn", "hybrid"])
 def test_the_data_decide_the_number_of_classes_and_the_shape(model):
-    if model in ("cnn", "hybrid"):
-        each = arm(model, channels=[4], kernel_sizes=[3], strides=[1], paddings=[1], pool_after=[1], hidden=[8])
-    else:
-        each = arm(model, **{"own_learners:flexible": {}}.get(model, dict(channels=[32], pool_after=[1])))
-    result = run(each, data=f"seven-{seven_digest()}", source="own_learners:seven", images=64)
+    usual = dict(channels=[4], kernel_sizes=[3], strides=[1], paddings=[1], pool_after=[1], hidden=[8])
+    modern = dict(channels=[32], pool_after=[1])
+    settings = {"own_learners:flexible": {}, "fmnist.modern_cnn:modern_cnn": modern}.get(model, usual)
+    result = run(arm(model, **settings), data=f"seven-{seven_digest()}", source="own_learners:seven", images=64)
     assert np.shape(result.scores.confusion) == (7, 7)
 
 
@@ -146,4 +155,4 @@ def test_data_of_a_function_are_read_again_when_it_changes():
     assert open_data("own_learners:seven") is first and isinstance(first, ImageData)
     Path("own_learners.py").write_text(OWN.replace("(2, 2)", "(1, 1)"))
     assert open_data("own_learners:seven").shape == (30, 28)
-    assert fashion_mnist_sample().shape == (28, 28)
+    assert open_data("fmnist.data:fashion_mnist_sample").shape == (28, 28)

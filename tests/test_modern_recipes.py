@@ -36,8 +36,7 @@ def test_options_differ_in_one_thing_each():
 
 def test_an_arm_is_the_recipe_as_it_stands():
     for name, each in ALL.items():
-        trial = Trial(MODEL, **each)
-        assert Trial(**modern_cnn_arm(each)) == trial and len({trial.digest}) == 1, name
+        assert Trial(**modern_cnn_arm(each)) == Trial(MODEL, **each), name
     own = modern_cnn_arm(RECIPES["fast"], "cnn", hidden=[8])
     assert own["training"] == RECIPES["fast"]["training"] and own["batch_size"] == 500
 

@@ -17,7 +17,7 @@ EPOCHS, KILLS = 8, 20
 def train(path):
     model = CNNModel(channels=(4, 4, 4, 4, 4), hidden=(8,))
     data = fashion_mnist_sample()
-    data = data._replace(train_images=data.train_images[:300], train_labels=data.train_labels[:300])
+    data = data.replace(train_images=data.train_images[:300], train_labels=data.train_labels[:300])
     loaders = cnn_batches(data, augment=augmentation(flip=True, shift=2, erase=8))[:2]
     fit(model, *loaders, epochs=EPOCHS, path=path, dtype="float32", device="cpu", schedule="one cycle", resume=True)
 

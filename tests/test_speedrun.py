@@ -51,6 +51,8 @@ def test_a_network_of_ones_own_and_a_precision(tmp_path, monkeypatch):
     assert record.multiply_adds == 676 * 3 * 9 + 676 * 30 and record.recipe["model"] == "fast_nets:small"
     with pytest.raises(ValueError, match="a part of chosen is 'epoch', expected one of"):
         speedrun(data, "mine", 1, device="cpu", chosen=RECIPES["fast"] | dict(epoch=4))
+    with pytest.raises(ValueError, match="a setting of fast_nets:small is 'channels', expected one of width"):
+        speedrun(data, "mine", 1, device="cpu", chosen=RECIPES["fast"] | dict(model="fast_nets:small"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
