@@ -125,8 +125,8 @@ def _check_study(study):
     check(good, "arms", names or study.arms, "a dictionary with at least one arm, by names")
     taken = sorted(set(BUDGETS["full"]) & set(study.arms)) # where an arm's own budget would stand
     check(not taken, "arms", taken, "other names: a budget has entries that are called so")
-    twos = [isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in study.pairs]
-    check(all(twos), "pairs", study.pairs, 'pairs of arms, such as (("wide", "narrow"),)')
+    twos = [isinstance(pair, (tuple, list)) and len({*pair}) == len(pair) == 2 for pair in study.pairs]
+    check(all(twos), "pairs", study.pairs, 'pairs of two arms, such as (("wide", "narrow"),)')
     unknown = sorted({name for pair in study.pairs for name in pair} - set(study.arms))
     check(not unknown, "pairs", unknown, f"names of arms: {', '.join(study.arms)}")
 
@@ -677,6 +677,7 @@ class Findings:
 
     def plot(self): # matplotlib figure
         "The differences of each pair, seed by seed, with their interval and verdict."
+        check(len(self.study.pairs) > 0, "pairs", self.study.pairs, "one at least, to be drawn")
         return plot_comparisons(comparisons(self.study, self.arms), self.study, self.arms)
 
 # %% ../nbs/05d_studies.ipynb #235190cd
