@@ -1,14 +1,11 @@
 """What the page "Try it" needs of Python: the trained networks, test images, the sample.
 
-    python .ci/try_page.py FOLDER    writes them there, as .ci/docs.py does for the site
-
-A file is a line of JSON, padded with spaces, that says where each array lies, then the arrays; the
-page's arrays.js reads it. Weights stay in the 16 bits in which the package keeps them.
+A file is a line of JSON, padded with spaces, that says where behind it each array lies, then the
+arrays; the page's arrays.js reads it. Weights stay in the 16 bits in which the package keeps them.
 """
 
 import gzip
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +14,6 @@ from fmnist.data import CLASSES, fashion_mnist_sample
 from fmnist.pretrained import load_model
 
 EACH = 5  # test images of each class that a visitor may pick
-KINDS = {"uint8": "u1", "float16": "f2", "float32": "f4"}
 
 
 def packed(
@@ -25,21 +21,12 @@ def packed(
     about: dict,  # Whatever else the page should know
 ) -> bytes:
     "One file: what there is, then the arrays, each from a multiple of 4 bytes on."
-
-    def header(start):
-        places, at = [], start
-        for name, array in arrays.items():
-            kind = KINDS[array.dtype.name]
-            places.append(dict(name=name, type=kind, shape=array.shape, at=at))
-            at += -(-array.nbytes // 4) * 4
-        return json.dumps({**about, "arrays": places}, separators=(",", ":")).encode()
-
-    size = (len(header(10**8)) // 4 + 1) * 4
-    parts = [header(size).ljust(size - 1) + b"\n"]
-    for array in arrays.values():
-        content = np.ascontiguousarray(array).tobytes()
-        parts.append(content + bytes(-len(content) % 4))
-    return b"".join(parts)
+    places, content = [], b""
+    for name, array in arrays.items():
+        places.append(dict(name=name, type=array.dtype.str[1:], shape=array.shape, at=len(content)))
+        content += array.tobytes() + bytes(-array.nbytes % 4)
+    header = json.dumps({**about, "arrays": places}, separators=(",", ":"))
+    return header.ljust(len(header) // 4 * 4 + 3).encode() + b"\n" + content
 
 
 def chosen(labels):
@@ -82,10 +69,9 @@ def cnn_arrays(model, settings):
 
 def write_data(
     folder,  # Where to; it must exist
-    weights=None,  # Folder of the networks, by default the package's
 ):
     "All files that the page loads on demand."
-    mlp, cnn = (load_model(name, weights) for name in ("mlp", "modern_cnn"))
+    mlp, cnn = (load_model(name) for name in ("mlp", "modern_cnn"))
     data = fashion_mnist_sample()
     rows = chosen(data.test_labels)
     images = data.test_images[rows]
@@ -105,7 +91,3 @@ def write_data(
     }  # fmt: skip
     for name, content in files.items():
         (Path(folder) / f"{name}.bin").write_bytes(content)
-
-
-if __name__ == "__main__":
-    write_data(*sys.argv[1:])

@@ -22,7 +22,7 @@ export async function readArrays(address) {
   const found = { about };
   for (const { name, type, shape, at } of arrays) {
     const size = shape.reduce((a, b) => a * b, 1);
-    const data = new KINDS[type](bytes, at, size);
+    const data = new KINDS[type](bytes, end + 1 + at, size);
     found[name] = { shape, data: type === "f2" ? widened(data) : data };
   }
   return found;
