@@ -463,10 +463,11 @@ RECIPE_STUDIES = [
 # %% ../nbs/05d_studies.ipynb #338cab28
 def _with_seeds(number): return {"full": {"torch": dict(epochs=20, seeds=number)}}
 
-_CNN_RECIPES = {name: modern_cnn_arm(each) for name, each in MODERN_RECIPES.items()}
-_CHANGED = {name: modern_cnn_arm(changed_recipe(MODERN_RECIPES["fast"], **change, valid_fraction=0.2))
+_MODERN:dict = dict(model=MODEL) # `modern_cnn_arm` would say the same, and import PyTorch for it
+_CNN_RECIPES = {name: _MODERN | each for name, each in MODERN_RECIPES.items()}
+_CHANGED = {name: _MODERN | changed_recipe(MODERN_RECIPES["fast"], **change, valid_fraction=0.2)
             for name, change in OPTIONS.items()}
-_LENGTHS = {name: modern_cnn_arm(each) for name, each in LENGTHS.items()}
+_LENGTHS = {name: _MODERN | each for name, each in LENGTHS.items()}
 
 RECORD_STUDIES = [
     Study("fast_cnn", "How sure are 94 % in the least time?", {"fast": _CNN_RECIPES["fast"]},
