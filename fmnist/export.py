@@ -196,7 +196,8 @@ def _pool(graph, layer, x):
     if type(layer).__name__ == "MaxPool2d":
         check(layer.dilation == 1, "the pooling", layer, "one with dilation=1")
         return graph.add("MaxPool", x, **window)
-    check(layer.divisor_override is None, "the pooling", layer, "one without divisor_override")
+    usual = layer.divisor_override is None
+    check(usual, "the pooling", layer, "one without divisor_override")
     counted = int(layer.count_include_pad)
     return graph.add("AveragePool", x, count_include_pad=counted, **window)
 
