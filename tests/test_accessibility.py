@@ -38,6 +38,8 @@ def axe(tmp_path_factory):
 def barriers(page, axe):
     "What axe-core finds, solutions unfolded, as sentences."
     page.evaluate("document.querySelectorAll('details').forEach(box => box.open = true)")
+    # the page lets a reader without a mouse scroll what is too wide, a frame after it got its size
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
     page.evaluate(axe)
     found = page.evaluate(
         "axe.run(document, {resultTypes: ['violations']}).then(result => result.violations)"
