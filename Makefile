@@ -35,12 +35,12 @@ test: export OMP_NUM_THREADS = 1
 test: export OPENBLAS_NUM_THREADS = 1
 test: .venv/ready ## run every test: the notebooks' cells and tests/
 	$(bin)/nbdev_test --n_workers 2 --timing
-	$(bin)/python -m pytest -q -n 2 --dist loadfile tests
+	$(bin)/python -m pytest -q -n 2 --dist worksteal tests
 
 quick: export OMP_NUM_THREADS = 1
 quick: export OPENBLAS_NUM_THREADS = 1
 quick: .venv/ready ## check and test what changed since origin/main, in two minutes
-	@$(bin)/python .ci/quick.py
+	@.ci/quick
 
 docs: .venv/ready ## render the site into _docs/, and README.md
 	@$(bin)/python .ci/docs.py

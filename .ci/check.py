@@ -6,7 +6,9 @@ Nothing here changes the working tree: what has to be run, runs in a temporary c
 """
 
 import ast
+import filecmp
 import inspect
+import itertools
 import re
 import shutil
 import subprocess
@@ -95,14 +97,13 @@ def check_exported():
             shutil.copy(path, copy / NAME)
         code = "from nbdev.doclinks import nbdev_export; from nbdev.clean import nbdev_clean"
         run(sys.executable, "-c", f"{code}; nbdev_export(); nbdev_clean()", cwd=copy)
-        paths = [*copy.glob("nbs/*.ipynb"), *copy.glob(f"{NAME}/*.py")]
-        made = {path.relative_to(copy): path.read_bytes() for path in paths}
-    there = {path.relative_to(ROOT) for path in (ROOT / NAME).glob("*.py")}
-    for file in sorted(made.keys() | there):
-        if file not in made:
-            yield f"{file} is made from no notebook of today: delete it"
-        elif not (ROOT / file).exists() or (ROOT / file).read_bytes() != made[file]:
-            yield f"{file} is not as nbdev makes it: run `nbdev_export` and `nbdev_clean`"
+        for place, kind in (("nbs", "*.ipynb"), (NAME, "*.py")):
+            names = {path.name for root in (ROOT, copy) for path in (root / place).glob(kind)}
+            _, *others = filecmp.cmpfiles(ROOT / place, copy / place, names, shallow=False)
+            for name in sorted(itertools.chain(*others)):
+                made = "is not as nbdev makes it: run `nbdev_export` and `nbdev_clean`"
+                gone = "is made from no notebook of today: delete it"
+                yield f"{place}/{name} {made if (copy / place / name).exists() else gone}"
 
 
 def is_long(directives, source):
