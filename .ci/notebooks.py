@@ -21,7 +21,7 @@ from package import ROOT, settings
 # wheel.
 SETUP = """#| eval: false
 #| hide
-# On Colab and Kaggle: install the package, unless it is there already; what is there stays as it is.
+# On Colab and Kaggle: install the package, unless it is there; what is there stays as it is.
 import importlib.util, pathlib
 package = importlib.util.find_spec("{name}")
 if package is None or package.origin is None:

@@ -27,7 +27,7 @@ from .metrics import class_scores
 from .mlp import MLP
 from .original import SECTION_3_CNN, original_report
 from .statistics import (LEVEL, STUDENT_FROM, fisher, holm, holm_factors, is_exact, p_text,
-                               paired, prediction_interval, seeds_and_images)
+                               paired, prediction_interval, seeds_and_images, signed)
 from .studies import MLP_STUDIES, STUDIES, cnn_arm, mlp_arm, planned_seeds, train_command
 from .trials import Result, Trial, is_final, learner_of, unpack_offsets
 
@@ -290,9 +290,9 @@ def effect_text(
         return f"{' against '.join(rates)} runs, {p_text(j.p)}"
     if claim.test == "one run":
         return _run_text(j)
-    text = f"{j.effect:+.2f} {MEASURES[claim.measure].unit}"
+    text = f"{signed(j.effect)} {MEASURES[claim.measure].unit}"
     if len(j.effects) > 1:
-        text += f" ({j.low:+.2f} to {j.high:+.2f})"
+        text += f" ({signed(j.low)} to {signed(j.high)})"
     tested = math.isfinite(j.p) and len(j.effects) >= STUDENT_FROM
     return f"{text}, {p_text(j.p)}" if tested else text
 

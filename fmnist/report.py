@@ -42,7 +42,7 @@ from .original import (
     ADOPTED, BASELINE_MLP, BEST_CNN, CNN_TRAINING, READINGS, invented, original_accuracy,
     original_report)
 from fmnist.statistics import (
-    STUDENT_FROM, choose, compare_rates, detectable, p_text, prediction_interval, summarise,
+    STUDENT_FROM, choose, compare_rates, detectable, p_text, prediction_interval, signed, summarise,
     typical_spread)
 from .store import published_folder, read_records, retrained_notes
 from .studies import (
@@ -583,7 +583,7 @@ def _marks(j):
     if j.mixed:
         notes.append(f"{j.mixed} in two precisions")
     if j.disagrees:
-        notes.append(f"validation images have it the other way ({j.validation:+.2f})")
+        notes.append(f"validation images have it the other way ({signed(j.validation)})")
     return ", ".join(notes)
 
 # %% ../nbs/06b_report.ipynb #43777ee8
@@ -603,7 +603,7 @@ def _claim_row(judgement, over_page):
         effect += f" ({p_text(over_page)})"
     if j.images:
         low, high, p = j.images
-        effect += f"; with other images {low:+.2f} to {high:+.2f}"
+        effect += f"; with other images {signed(low)} to {signed(high)}"
         effect += f", {p_text(p)}" if math.isfinite(j.p) else ""
     return [f"{claim.name}: {_verdict_text(j)}", f"{claim.words} ({claim.where})",
             f"{claim.effect}: {claim.rule}", effect, _marks(j)]
@@ -920,8 +920,8 @@ def _images_learned(names):
     found:dict = {}
     shown = {name: place for name, place in _priced_arms().items() if name in names}
     for name, (study, arm) in shown.items():
-        share = study.arms[arm].get("valid_fraction")
-        images = round(60_000*(1 - (0.2 if share is None else share)))
+        held_out = study.trials("full")[arm][0].held_out
+        images = round(60_000*(1 - held_out))
         found.setdefault(images, []).append(name)
     return found
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COUNTED', 'LEVEL', 'STUDENT_FROM', 'POWER', 'Summary', 'summarise', 'prediction_interval', 'divisions', 'group_means',
            'sign_flip', 'sign_flip_interval', 'is_exact', 'student', 'paired', 'holm', 'holm_factors', 'p_text',
-           'Comparison', 'paired_differences', 'compare', 'seeds_and_images', 'RateComparison', 'fisher',
+           'signed', 'Comparison', 'paired_differences', 'compare', 'seeds_and_images', 'RateComparison', 'fisher',
            'compare_rates', 'detectable', 'seeds_needed', 'typical_spread', 'power_text', 'choose']
 
 # %% ../nbs/05c_statistics.ipynb #d13673f2
@@ -203,6 +203,12 @@ def p_text(
     "A p value as every table prints it."
     return "p < 0.001" if p < 0.0005 else f"p = {p:.3f}"
 
+def signed(
+    difference:float # Any number
+) -> str: # Such as "-0.48"; "+0.00" for all that rounds to zero
+    "A difference as every table prints it."
+    return f"{round(difference, 2) + 0.0:+.2f}"
+
 # %% ../nbs/05c_statistics.ipynb #038a2702
 @dataclass(frozen=True)
 class Comparison:
@@ -232,8 +238,8 @@ class Comparison:
     def effect_text(self):
         "Difference and interval as every table prints them."
         if self.n < 2:
-            return f"{self.difference:+.2f}" if self.n else "–"
-        return f"{self.difference:+.2f} ({self.low:+.2f} to {self.high:+.2f})"
+            return signed(self.difference) if self.n else "–"
+        return f"{signed(self.difference)} ({signed(self.low)} to {signed(self.high)})"
 
     @property
     def confidence(self):

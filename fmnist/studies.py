@@ -25,7 +25,9 @@ from .original import (BASELINE_MLP, BEST_CNN, CNN_TRAINING, FIRST_READING, FIRS
                              READINGS, SECTION_3_CNN, original_accuracy)
 from .recipes import ABLATION, RECIPES
 from .runner import has_gpu, run_trials
-from .statistics import STUDENT_FROM, choose, compare, p_text, paired_differences, summarise
+from fmnist.statistics import (
+    STUDENT_FROM, choose, compare, p_text, paired_differences, signed, summarise,
+)
 from .store import read_records
 from .trials import (Failure, Result, Trial, check_settings, data_name, learner_of, open_data,
                            setting_names)
@@ -595,6 +597,13 @@ def unlike_precisions(
                              f"the precision differs, too ({kinds}).")
     return sentences
 
+# %% ../nbs/05d_studies.ipynb #a0d3f4a2
+def _comparison_row(each):
+    "A comparison as the row of a table; p as text."
+    return dict(arm=each.arm, against=each.reference, difference=signed(each.difference),
+                low=each.low, high=each.high, p=p_text(each.corrected).lstrip("p ="),
+                seeds=each.n, verdict=each.verdict)
+
 # %% ../nbs/05d_studies.ipynb #0837f1d7
 def _arm_line(row, width):
     line = f"  {row['arm']:{width}}  {row['seeds']:5}  {row['failed']:6}  "
@@ -607,9 +616,9 @@ def _arm_line(row, width):
 
 # %% ../nbs/05d_studies.ipynb #e8082dd4
 def _comparison_line(each, failed):
-    line = f"  {each.arm} against {each.reference}: {each.difference:+.2f} points"
+    line = f"  {each.arm} against {each.reference}: {signed(each.difference)} points"
     if each.n > 1:
-        line += f" ({each.low:+.2f} to {each.high:+.2f}), corrected {p_text(each.corrected)}"
+        line += f" ({signed(each.low)} to {signed(each.high)}), corrected {p_text(each.corrected)}"
     line += f", {count_of(each.n, 'seed')}: {each.verdict}"
     if failed & {each.arm, each.reference}: line += "; seeds that failed are left out, which flatters"
     is_open = each.verdict in ("no difference shown", "too few seeds")
@@ -670,11 +679,13 @@ class Findings:
         "The same rows as comma-separated values."
         return self.frame().to_csv(path, index=False)
 
-    def latex(self) -> str: # A tabular of the package booktabs
-        "Each arm with its mean, spread and interval."
+    def latex(self) -> str: # A tabular of the package booktabs, and one more if arms are compared
+        "Each arm with its mean, spread and interval; then each comparison with its verdict."
         import pandas as pd
-        frame = pd.DataFrame(arm_rows(self.study, self.arms)).dropna(axis=1, how="all")
-        return frame.to_latex(index=False, float_format="%.2f", escape=True)
+        compared = [_comparison_row(each) for each in comparisons(self.study, self.arms)]
+        tables = [pd.DataFrame(rows) for rows in (arm_rows(self.study, self.arms), compared) if rows]
+        return "\n".join(table.dropna(axis=1, how="all").to_latex(
+            index=False, float_format="%.2f", na_rep="--", escape=True) for table in tables)
 
     def plot(self): # matplotlib figure
         "The differences of each pair, seed by seed, with their interval and verdict."

@@ -378,9 +378,12 @@ def results(
     parser = _parser("fmnist_results", description, "all that are there")
     parser.add_argument("--published", action="store_true",
                         help="the results that ship with the package, not those of --folder")  # fmt: skip
+    parser.add_argument("--also", nargs="+", default=[], metavar="folder",
+                        help="folders with more results, such as another machine's")  # fmt: skip
     args = _asked(parser, argv)
-    folder = published_folder() if args.published else args.folder
-    records = read_records(folder)
+    if gone := [folder for folder in args.also if not Path(folder).is_dir()]:
+        parser.error(f"--also: there is no folder {gone[0]}")
+    records = read_records(published_folder() if args.published else args.folder, *args.also)
     found = [study_findings(each, records, args.budget, args.seeds) for each in args.studies]
     if not any(records for each in found for records in each.arms.values()):
         sys.exit(f"fmnist_results: {_nothing(args)}")

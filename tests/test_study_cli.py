@@ -26,6 +26,17 @@ def test_what_one_study_has_run_another_does_not_run_again(folder, capsys):
     assert "6 trials done, 0 failed" in capsys.readouterr().out
 
 
+def test_results_of_two_machines_are_shown_together(folder, tmp_path, capsys):
+    words = ["initialization", "--budget", "smoke"]
+    fmnist_run([*words, "--seed", "1", "--folder", str(tmp_path / "other")])
+    capsys.readouterr()
+    fmnist_results([*words, "--folder", str(folder), "--also", str(tmp_path / "other")])
+    assert "p = " in (said := capsys.readouterr().out) and ", 2 seeds: " in said
+    with pytest.raises(SystemExit):
+        fmnist_results([*words, "--also", str(tmp_path / "nowhere")])
+    assert "--also: there is no folder" in capsys.readouterr().err
+
+
 def test_some_arms(tmp_path, capsys):
     "Only those are run, and shown with the comparisons between them."
     words = ["dropout", "initialization", "--budget", "smoke", "--folder", str(tmp_path), "--arms", "0.5", "0.1", "he"]
