@@ -183,7 +183,8 @@ def layer_table(
     x # One image, as the model takes it
 ) -> str: # One line for each layer, and their sum
     "Output shape, parameters and multiply-adds of every layer."
-    parts = [(name, *part) for name, layers in model.named_children() for part in layers.named_children()]
+    parts = [(name, *part) for name, layers in model.named_children()
+             for part in layers.named_children()]
     layers = {f"{part}.{number}": layer for part, number, layer in parts}
     shapes, counts = _output_shapes(model, layers.values(), x)
     operations = {name.partition(".")[2]: sum(each.values())//2 for name, each in counts.items()}

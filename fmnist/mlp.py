@@ -401,8 +401,8 @@ class Training:
         batches = self.batches.epoch(net.epoch) if numbered else self.batches
         for j, (x, labels, *given) in enumerate(batches):
             net.progress = self.progress(j)
-            where, weights = f" in epoch {net.epoch + 1}, batch {j + 1}", self.weights(labels, *given)
-            tally.add(net.step(x, labels, weights, where), x.shape[-2])
+            where = f" in epoch {net.epoch + 1}, batch {j + 1}"
+            tally.add(net.step(x, labels, self.weights(labels, *given), where), x.shape[-2])
         return tally.means("train_batches")
 
     # of a batch; what came with it

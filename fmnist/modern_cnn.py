@@ -56,7 +56,7 @@ class Whitening(nn.Module):
         "What the layers do not show."
         return f"{self.count}, {self.size}"
 
-    def _load_from_state_dict(self, *args): # PyTorch's hook: weights from a file are known, zeros are not
+    def _load_from_state_dict(self, *args): # PyTorch's hook: a file's weights are known, zeros not
         super()._load_from_state_dict(*args)
         self.known = bool(self.weight.any())
 
@@ -175,9 +175,9 @@ def modern_cnn(
     "Build the network."
     _check_blocks(channels, pool_after, residual, whitening)
     options = dict(pool_first=pool_first, gain=gain, momentum=momentum)
-    blocks, head = _layers(channels, pool_after, residual, whitening, classes, seed, options)
+    stem, blocks, head = _layers(channels, pool_after, residual, whitening, classes, seed, options)
     if dirac: _start_unchanged(blocks)
-    return ModernCNN(_stem(whitening), blocks, head, final, scale).to(memory_format=torch.channels_last)
+    return ModernCNN(stem, blocks, head, final, scale).to(memory_format=torch.channels_last)
 
 # %% ../nbs/04e_modern_cnn.ipynb #6c1e0a24
 def _check_blocks(channels, pool_after, residual, whitening):
@@ -186,7 +186,8 @@ def _check_blocks(channels, pool_after, residual, whitening):
     check(len(channels) > 0, "channels", channels, "at least one number")
     for name, chosen in (("pool_after", pool_after), ("residual", residual)):
         check(set(chosen) <= set(numbers), name, chosen, f"numbers from 1 to {len(channels)}")
-    check(is_whole(whitening, 0) and whitening <= 9, "whitening", whitening, "a whole number from 0 to 9")
+    good = is_whole(whitening, 0) and whitening <= 9
+    check(good, "whitening", whitening, "a whole number from 0 to 9")
 
 def _stem(whitening): return Whitening(whitening) if whitening else nn.Identity()
 
@@ -194,11 +195,12 @@ def _stem(whitening): return Whitening(whitening) if whitening else nn.Identity(
 def _start_unchanged(blocks):
     "Dirac kernels for as many maps as come in."
     for block in blocks:
-        if not block.residual: nn.init.dirac_(block.convolution.weight[:block.convolution.in_channels])
+        if not block.residual:
+            nn.init.dirac_(block.convolution.weight[:block.convolution.in_channels])
 
 # %% ../nbs/04e_modern_cnn.ipynb #6c1e0a61
 def _layers(channels, pool_after, residual, whitening, classes, seed, options):
-    "All blocks, one after the other, and the last matrix, with weights drawn at random."
+    "The stem, all blocks, one after the other, and the last matrix; weights are drawn at random."
     widths = [2*whitening or 1, *channels]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(seed, "initialization"))
@@ -206,7 +208,7 @@ def _layers(channels, pool_after, residual, whitening, classes, seed, options):
         for number, (inputs, outputs) in enumerate(zip(widths, channels, strict=False), 1):
             places = dict(pool=number in pool_after, residual=number in residual)
             blocks.append(Block(inputs, outputs, **places, **options))
-        return blocks, nn.Linear(channels[-1], classes, bias=False)
+        return _stem(whitening), blocks, nn.Linear(channels[-1], classes, bias=False)
 
 # %% ../nbs/04e_modern_cnn.ipynb #6c1e0a28
 @torch.no_grad()

@@ -478,7 +478,8 @@ def recipe_run(
 ) -> dict:  # Ready for JSON
     "Train a recipe once and measure it on the test images."
     history, scores = trained_scores(name, data, seed, folder)
-    measured = {key: getattr(scores, key) for key in ("accuracy", "precision", "recall", "f1", "loss")}
+    keys = "accuracy", "precision", "recall", "f1", "loss"
+    measured = {key: getattr(scores, key) for key in keys}
     return dict(recipe=name, seed=seed, seconds=round(history.seconds, 2), **measured)
 
 # %% ../nbs/03d_mlp_recipes.ipynb #7228e6d4

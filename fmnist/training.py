@@ -490,7 +490,8 @@ class Muon(torch.optim.Optimizer):
         *matrices, head = [p for p in moving if p.ndim > 1]
         vectors, rest = [p for p in moving if p.ndim < 2], dict(momentum=rest_momentum, turns=0)
         groups = [dict(params=matrices, lr=learning_rate, momentum=momentum, turns=turns),
-                  dict(params=vectors, lr=bias_rate) | rest, dict(params=[head], lr=head_rate) | rest]
+                  dict(params=vectors, lr=bias_rate) | rest,
+                  dict(params=[head], lr=head_rate) | rest]
         shared = dict(weight_decay=weight_decay, renormalise=renormalise)
         super().__init__([group for group in groups if group["params"]], shared)
 
@@ -828,7 +829,8 @@ def _check_fit(model, loaders, recipe, x):
     check(not weights or len(weights) == classes, "class_weight", weights, f"{classes} numbers")
     expected = f"at least 2: batch normalisation ({', '.join(alone)}) learns nothing from one"
     check(not alone or _last_batch(loaders[0]) != 1,
-          "the number of images in train_loader's last batch", 1, f"{expected}. Choose another batch_size")
+          "the number of images in train_loader's last batch", 1,
+          f"{expected}. Choose another batch_size")
 
 # %% ../nbs/04b_training.ipynb #90d8ad02
 def _check_loaders(loaders, epochs, recipe):
