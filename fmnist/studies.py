@@ -127,7 +127,8 @@ def _check_study(study):
     check(good, "arms", names or study.arms, "a dictionary with at least one arm, by names")
     taken = sorted(set(BUDGETS["full"]) & set(study.arms)) # where an arm's own budget would stand
     check(not taken, "arms", taken, "other names: a budget has entries that are called so")
-    twos = [isinstance(pair, (tuple, list)) and len({*pair}) == len(pair) == 2 for pair in study.pairs]
+    twos = [isinstance(pair, (tuple, list)) and len({*pair}) == len(pair) == 2
+            for pair in study.pairs]
     check(all(twos), "pairs", study.pairs, 'pairs of two arms, such as (("wide", "narrow"),)')
     unknown = sorted({name for pair in study.pairs for name in pair} - set(study.arms))
     check(not unknown, "pairs", unknown, f"names of arms: {', '.join(study.arms)}")
@@ -141,7 +142,7 @@ class Study:
     arms: dict # Name of each arm -> what `arm` or `mlp_arm` gives
     pairs: tuple = () # Of (arm, reference)
     where: str = "" # Its place in the original report, or where else the question comes from
-    budgets: dict = field(default_factory=dict) # Replace entries of `BUDGETS`; an arm may have its own
+    budgets: dict = field(default_factory=dict) # Replace entries of `BUDGETS`, or add an arm's own
     data: str|None = None # As `open_data` takes it; None is what the budget says
 
     def __post_init__(self): _check_study(self)
@@ -220,8 +221,8 @@ def plan_of(
     seeds:int|Sequence|None=None # Instead of the budget's number of seeds
 ) -> dict: # Name of each study -> list of `Trial`, as `run_trials` takes it
     "All trials of some studies."
-    return {study.name: [trial for trials in study.trials(budget, seeds).values() for trial in trials]
-            for study in studies}
+    return {study.name: [trial for trials in study.trials(budget, seeds).values()
+                         for trial in trials] for study in studies}
 
 # %% ../nbs/05d_studies.ipynb #bdf08648
 def train_command(
@@ -364,13 +365,13 @@ def _length_of(arms):
     return {"full": {name: dict(epochs=20, seeds=10) for name in light}}
 
 # %% ../nbs/05d_studies.ipynb #0be17d05
-_ASKED = {
-    "pooling": ("Which pooling?", "Figures 5 and 9", "max"),
-    "kernel_sizes": ("Which kernels?", "Section 7.4.2, Figure 6", "3-3-3-3-3"),
-    "cnn_initialization": ("Which initialization, for two settings of the kernels?",
-                           "Section 7.4.2, Figures 6 and 7", ""),
-    "filters": ("How many filters?", "Section 7.4.2, Figure 8", "64-192-384-256-256"),
-    "best_cnn": ("Is the best CNN better than that of section 3?", "Sections 3 and 7.2.2", "section 3")}
+_ASKED = {"pooling": ("Which pooling?", "Figures 5 and 9", "max"),
+          "kernel_sizes": ("Which kernels?", "Section 7.4.2, Figure 6", "3-3-3-3-3"),
+          "cnn_initialization": ("Which initialization, for two settings of the kernels?",
+                                 "Section 7.4.2, Figures 6 and 7", ""),
+          "filters": ("How many filters?", "Section 7.4.2, Figure 8", "64-192-384-256-256"),
+          "best_cnn": ("Is the best CNN better than that of section 3?", "Sections 3 and 7.2.2",
+                       "section 3")}
 
 def _cnn_studies(network, section_3, prefix=""):
     "The original's studies of its CNN, in one reading of it."
@@ -395,7 +396,8 @@ _DECAYS = {str(decay): cnn_arm() | dict(training=CNN_TRAINING | dict(weight_deca
 _POOLS = BEST_CNN["pool_after"]
 _STRIDES = tuple(2 if layer in _POOLS else 1 for layer in range(1, 6))
 _PARTS:dict = {"all": {}, "no batch normalisation": dict(batch_norm=False),
-               "strides, no pooling": dict(pool_after=(), strides=_STRIDES), "no dropout": dict(dropout=0.0)}
+               "strides, no pooling": dict(pool_after=(), strides=_STRIDES),
+               "no dropout": dict(dropout=0.0)}
 _PARTS = {name: cnn_arm(channels=_LIGHT, **changes) for name, changes in _PARTS.items()}
 _TEN_LIGHT = {"full": {"torch": dict(epochs=20, seeds=10)}}
 READING_STUDIES = [
@@ -403,7 +405,8 @@ READING_STUDIES = [
            "as AlexNet, dropout 0.2"),
     Study("generalization", "Do batch normalisation, pooling and dropout help?", _PARTS,
           against("all", _PARTS), "Section 3", _TEN_LIGHT),
-    _study("weight_decay", "Does weight decay prevent overfitting?", "Section 4", _DECAYS, "0.0001")]
+    _study("weight_decay", "Does weight decay prevent overfitting?", "Section 4", _DECAYS,
+           "0.0001")]
 
 # %% ../nbs/05d_studies.ipynb #0be17d07
 NEAR = 0.1 # Points of validation accuracy within which the reading closest to the text is adopted
@@ -424,14 +427,16 @@ def best_reading(
 
 # %% ../nbs/05d_studies.ipynb #aad74df0
 def _models(network, prefix=""):
-    arms = {"MLP": mlp_arm(), "CNN": _cnn_of(network), "hybrid": _cnn_of(network) | {"model": "hybrid"}}
+    arms = {"MLP": mlp_arm(), "CNN": _cnn_of(network),
+            "hybrid": _cnn_of(network) | {"model": "hybrid"}}
     return _study(f"{prefix}models", "Which kind of model?", "Sections 7.2, 8 and 9", arms, "MLP")
 
 MODEL_STUDIES = [_models(BEST_CNN)]
 if FIRST_STUDIES: FIRST_STUDIES.append(_models(FIRST_READING, "first_"))
 _SHORT = {"quick": {"numpy": dict(epochs=20, seeds=1), "torch": dict(epochs=1, seeds=1),
                     "modern CNN": dict(epochs=4, seeds=1)}}
-_REPORTED = {"MLP": mlp_arm(), "CNN": cnn_arm(), "modern CNN": dict(model=MODEL) | MODERN_RECIPES["fast"]}
+_REPORTED = {"MLP": mlp_arm(), "CNN": cnn_arm(),
+             "modern CNN": dict(model=MODEL) | MODERN_RECIPES["fast"]}
 REPORT = Study("report", "What do the networks achieve?", _REPORTED,
                (("CNN", "MLP"), ("modern CNN", "CNN")), "Section 7.2", _SHORT)
 
@@ -439,7 +444,7 @@ def report_trials(
     budget:str="quick", # "smoke", "quick" or "full"
     seed:int=0 # For all of them
 ) -> list: # Of `Trial`
-    "The original's baseline MLP (its Table 2) and best CNN (its section 7.2.2), and the modern CNN."
+    "The original's baseline MLP (Table 2) and best CNN (section 7.2.2), and the modern CNN."
     return [trial for trials in REPORT.trials(budget, [seed]).values() for trial in trials]
 
 # %% ../nbs/05d_studies.ipynb #18d44a94
@@ -479,25 +484,29 @@ RECORD_STUDIES = [
     Study("best_modern_cnn", "How good can a CNN be in 90 minutes?", {"best": _CNN_RECIPES["best"]},
           budgets=_with_seeds(3)),
     Study("cnn_lengths", "What do 5, 20 and 50 epochs give?", _LENGTHS, budgets=_with_seeds(3)),
-    Study("cnn_options", "What is each option of the fast CNN worth?", _CHANGED, against("all", _CHANGED),
-          budgets=_with_seeds(6))]
+    Study("cnn_options", "What is each option of the fast CNN worth?", _CHANGED,
+          against("all", _CHANGED), budgets=_with_seeds(6))]
 
 # %% ../nbs/05d_studies.ipynb #45e5c10a
-GROUPS = {"mlp": MLP_STUDIES, "cnn": CNN_STUDIES, "all": [*MLP_STUDIES, *CNN_STUDIES, *MODEL_STUDIES],
+GROUPS = {"mlp": MLP_STUDIES, "cnn": CNN_STUDIES,
+          "all": [*MLP_STUDIES, *CNN_STUDIES, *MODEL_STUDIES],
           "open": OPEN_STUDIES, "open_cnn": READING_STUDIES, "first": FIRST_STUDIES,
           "recipes": RECIPE_STUDIES, "records": RECORD_STUDIES}
 GROUPS = {name: studies for name, studies in GROUPS.items() if studies}
-_OTHERS = [*OPEN_STUDIES, *READING_STUDIES, *FIRST_STUDIES, REPORT, *RECIPE_STUDIES, *RECORD_STUDIES]
+_OTHERS = [*OPEN_STUDIES, *READING_STUDIES, *FIRST_STUDIES, REPORT, *RECIPE_STUDIES,
+           *RECORD_STUDIES]
 STUDIES = {study.name: study for study in (*GROUPS["all"], *_OTHERS)}
 
 # %% ../nbs/05d_studies.ipynb #0be17d21
 _LATEST = [*OPEN_STUDIES, *READING_STUDIES[1:]]
 _LATEST += [] if BEST_CNN is FIRST_READING else [*CNN_STUDIES, *MODEL_STUDIES]
 _FIXED = {"2026-11-28": [*(study.name for study in _LATEST), "cnn_lengths"],
-          "2026-11-27": ["reading", "mlp_options", "fast_cnn", "tiny_cnn", "best_modern_cnn", "cnn_options"]}
+          "2026-11-27": ["reading", "mlp_options", "fast_cnn", "tiny_cnn", "best_modern_cnn",
+                         "cnn_options"]}
 _DATES = {name: date for date, names in _FIXED.items() for name in names}
-_ARM_DATES = dict.fromkeys([("activation", "gelu"), ("activation", "relu"), ("best_mlp", "Table 1")],
-                           "2026-11-28") | {("models", "MLP"): ""} # it was there before
+_LATEST_ARMS = [("activation", "gelu"), ("activation", "relu"), ("best_mlp", "Table 1")]
+_ARM_DATES = dict.fromkeys(_LATEST_ARMS, "2026-11-28")
+_ARM_DATES |= {("models", "MLP"): ""} # it was there before
 
 def fixed_on(
     study:str, # A key of `STUDIES`
@@ -555,16 +564,16 @@ def chosen_by_validation(
     "Which arm the validation images choose, or why they do not."
     whole = _valid_accuracies(arms)
     common = set.intersection(*map(set, whole.values())) if whole else set()
-    absent = sum(not found for found in arms.values())
+    empty = sum(not found for found in arms.values())
     flawed = [name for name in arms if name not in whole]
-    if absent: return f"{absent} of {len(arms)} arms have no result yet: validation does not choose."
+    if empty: return f"{empty} of {len(arms)} arms have no result yet: validation does not choose."
     if flawed and len(whole) < 2:
         return "Fewer than two arms are without a failure: validation does not choose."
     seeds = count_of(len(common), "common seed")
     if len(common) < STUDENT_FROM: return f"{seeds}: too few for validation to choose."
     if any(math.isnan(values[seed]) for values in whole.values() for seed in common):
         return "Nothing was held out in some arms: validation does not choose."
-    chosen = choose({name: {seed: values[seed] for seed in common} for name, values in whole.items()})
+    chosen = choose({name: {seed: each[seed] for seed in common} for name, each in whole.items()})
     sentence = f"Validation chooses {chosen}"
     if any(len(values) > len(common) for values in whole.values()): sentence += f", over {seeds}"
     if flawed: sentence += f". It leaves out what failed for a seed: {', '.join(flawed)}"
@@ -620,7 +629,8 @@ def _comparison_line(each, failed):
     if each.n > 1:
         line += f" ({signed(each.low)} to {signed(each.high)}), corrected {p_text(each.corrected)}"
     line += f", {count_of(each.n, 'seed')}: {each.verdict}"
-    if failed & {each.arm, each.reference}: line += "; seeds that failed are left out, which flatters"
+    if failed & {each.arm, each.reference}:
+        line += "; seeds that failed are left out, which flatters"
     is_open = each.verdict in ("no difference shown", "too few seeds")
     if is_open and each.seeds_needed:
         line += f"; if it is real, {each.seeds_needed} seeds would show it"
@@ -683,7 +693,8 @@ class Findings:
         "Each arm with its mean, spread and interval; then each comparison with its verdict."
         import pandas as pd
         compared = [_comparison_row(each) for each in comparisons(self.study, self.arms)]
-        tables = [pd.DataFrame(rows) for rows in (arm_rows(self.study, self.arms), compared) if rows]
+        arms = arm_rows(self.study, self.arms)
+        tables = [pd.DataFrame(rows) for rows in (arms, compared) if rows]
         return "\n".join(table.dropna(axis=1, how="all").to_latex(
             index=False, float_format="%.2f", na_rep="--", escape=True) for table in tables)
 
@@ -700,11 +711,11 @@ def _trial_row(study, name, record):
         return row | dict(outcome=record.kind, digest=trial.digest, error=record.error)
     scores, names = record.scores, ("device", "processor", "instructions", "threads", "commit")
     machine = {name: record.machine.get(name) for name in names}
-    return row | dict(outcome="done", accuracy=scores.accuracy, valid_accuracy=record.valid_accuracy,
-                      f1=scores.f1, loss=scores.loss, epochs=len(record.history.epochs),
-                      parameters=record.parameters, seconds=record.seconds,
-                      precision=record.precision, digest=trial.digest, **machine,
-                      finished=record.finished)
+    return row | dict(outcome="done", accuracy=scores.accuracy,
+                      valid_accuracy=record.valid_accuracy, f1=scores.f1, loss=scores.loss,
+                      epochs=len(record.history.epochs), parameters=record.parameters,
+                      seconds=record.seconds, precision=record.precision, digest=trial.digest,
+                      **machine, finished=record.finished)
 
 # %% ../nbs/05d_studies.ipynb #ed120be0
 def plot_comparisons(
@@ -741,8 +752,10 @@ def report_parser(
     usual = budget or "quick, and full, as it is written, for a study of your own"
     parser.add_argument("--budget", choices=BUDGETS, default=budget,
                         help=f"how long the training is (default: {usual})")
-    parser.add_argument("--seed", type=whole_number(), default=seed, help=f"one random seed{default}")
-    parser.add_argument("--folder", default="runs", help="where the results are kept (default: runs)")
+    parser.add_argument("--seed", type=whole_number(), default=seed,
+                        help=f"one random seed{default}")
+    parser.add_argument("--folder", default="runs",
+                        help="where the results are kept (default: runs)")
     return parser
 
 # %% ../nbs/05d_studies.ipynb #5d5cd37c

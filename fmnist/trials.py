@@ -19,8 +19,8 @@ from typing import Protocol
 import numpy as np
 
 from .checks import CheckpointError, TrainingDiverged, check, is_number, is_whole, plain
-from .data import (FILES, Batches, ImageData, cnn_batches, fashion_mnist, fashion_mnist_sample,
-                         mlp_batches, random_generator)
+from .data import (FILES, Batches, ImageData, cnn_batches, fashion_mnist,
+                         fashion_mnist_sample, mlp_batches, random_generator)
 from .imports import code_digest, named
 from .machine import describe_machine
 from .metrics import Epoch, History, Mistake, Scores, find_mistakes
@@ -40,7 +40,7 @@ def data_name(
 def open_data(
     source:str # "full", "sample", a folder of IDX files, or "module:function", which returns them
 ): # `ImageData`
-    "The data that a study is about, read once in each process; again if the function's code changes."
+    "The data of a study, read once in each process; again if the function's code changes."
     is_function = ":" in source and not Path(source).exists()
     code = code_digest(source) if is_function else None
     if source not in _opened or _opened[source][0] != code:
@@ -62,7 +62,8 @@ def load_data(
     "The data set of that name; a `ValueError` if its content is another one."
     data = open_data(source or name.partition("-")[0])
     known = f"{name.rpartition('-')[0]}-{data.digest}"
-    check(name == known, "the data set", name, f"{known}, which is what {source or 'this package'} has")
+    check(name == known, "the data set", name,
+          f"{known}, which is what {source or 'this package'} has")
     return data
 
 # %% ../nbs/05_trials.ipynb #cd1dc627
@@ -135,7 +136,7 @@ class Learner(Protocol):
     def __init__(self,
         trial:"Trial", # With the arguments of the network as settings
         data:ImageData, # Decides the number of inputs and of classes
-        precision:str|None=None # What the study has fixed for all its arms, where that can be chosen
+        precision:str|None=None # What the study fixes for all its arms, where that can be chosen
     ): ...
 
     def batches(self,
@@ -250,7 +251,8 @@ class _Torch:
     def build(self, data):
         network = build_network(self.trial, len(data.classes))
         check(hasattr(network, "to"), f"what {self.trial.model} returns", type(network).__name__,
-              "an `nn.Module`; an estimator is announced, `def forest() -> RandomForestClassifier:`")
+              "an `nn.Module`; an estimator is announced, "
+              "`def forest() -> RandomForestClassifier:`")
         return network
 
     def batches(self, data):
@@ -307,7 +309,7 @@ def build_network(
     trial:Trial, # Whose model is an import path
     classes:int # How many the data have
 ): # `nn.Module`, or an estimator in the manner of scikit-learn
-    "Call the builder that a trial names, with the seed and the number of classes if it asks for them."
+    "Call the builder that a trial names, with seed and number of classes if it asks for them."
     builder = named(trial.model)
     offered = dict.fromkeys(SEEDS, trial.seed) | dict(classes=classes)
     taken = inspect.signature(builder).parameters
@@ -356,7 +358,8 @@ def learner_of(
     "What trains this kind of model."
     if model in LEARNERS: return LEARNERS[model]
     names = ", ".join(map(repr, LEARNERS))
-    check(":" in model, "model", model, f"one of {names}, or the import path of your own, 'module:function'")
+    check(":" in model, "model", model,
+          f"one of {names}, or the import path of your own, 'module:function'")
     builder = named(model)
     made = builder if isinstance(builder, type) else _returned(builder)
     if not hasattr(made, "fit"): return _Torch
@@ -364,14 +367,15 @@ def learner_of(
 
 # %% ../nbs/05_trials.ipynb #723cfae2
 def _arguments(builder):
-    "Those of a function; of a class those of `__init__`, and of its bases' while it hands on others."
+    "Those of a function; of a class its `__init__`'s, and its bases' while it hands on others."
     if not isinstance(builder, type): return dict(inspect.signature(builder).parameters)
     found, is_asked = {}, True # must what has no default be given, or may the heir say it?
     for each in filter(lambda each: "__init__" in vars(each), builder.__mro__[:-1]):
         own = dict(inspect.signature(vars(each)["__init__"]).parameters)
         kinds = {one.kind for one in own.values()}
         if not is_asked:
-            own |= {name: one.replace(default=...) for name, one in own.items() if one.default is one.empty}
+            own |= {name: one.replace(default=...) for name, one in own.items()
+                    if one.default is one.empty}
         found = own | found
         if inspect.Parameter.VAR_KEYWORD not in kinds: break
         is_asked &= inspect.Parameter.VAR_POSITIONAL in kinds
@@ -381,11 +385,12 @@ def _arguments(builder):
 def setting_names(
     model:str # `Trial.model`
 ) -> dict: # Name of each setting -> its `inspect.Parameter`; empty for a model that takes none
-    "What the model can be told, besides the seed: what its learner says, or its network's arguments."
+    "What the model can be told, besides the seed: what its learner says, or its network takes."
     learner, kinds = learner_of(model), inspect.Parameter
     defaults = getattr(learner, "defaults", {}) # one that says nothing takes nothing
     if defaults is not None:
-        return {name: kinds(name, kinds.KEYWORD_ONLY, default=value) for name, value in defaults.items()}
+        return {name: kinds(name, kinds.KEYWORD_ONLY, default=value)
+                for name, value in defaults.items()}
     variable, own = (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD), ("self", "input_size", *SEEDS)
     found = _arguments(named(getattr(learner, "network", model)))
     return {name: each for name, each in found.items()
@@ -401,8 +406,9 @@ def check_settings(
     allowed = f"one of {', '.join(known) or 'none'}"
     for name in settings: check(name in known, f"a setting of {model}", name, allowed)
     for name, parameter in known.items():
-        is_there = name in {*settings, "classes"} or parameter.default is not inspect.Parameter.empty
-        check(is_there, f"the settings of {model}", list(settings), f"also {name}, which has no default")
+        is_there = name in {*settings, "classes"} or parameter.default is not parameter.empty
+        check(is_there, f"the settings of {model}", list(settings),
+              f"also {name}, which has no default")
 
 # %% ../nbs/05_trials.ipynb #78983d73
 def pack_offsets(
@@ -462,7 +468,7 @@ class Result:
     finished: str # When, UTC, ISO 8601
     valid: float|None = None # Accuracy (0 to 1) of the tested model on the validation images
     offsets: str|None = None # Predicted class minus label of each test image, packed: 0 is right
-    train: float|None = None # Accuracy (0 to 1) on the training images, as they are, without dropout
+    train: float|None = None # Accuracy (0 to 1) on the training images as they are, without dropout
 
     @property
     def valid_accuracy(self):
@@ -474,7 +480,7 @@ class Result:
         return tested.valid_accuracy
 
     def to_dict(self) -> dict: # Ready for JSON, its floats rounded to seven digits
-        "The fields that are known; the digest of the trial comes first, for whoever reads the file."
+        "The fields that are known; the trial's digest comes first, for whoever reads the file."
         content = vars(self) | dict(history=_columns(self.history), scores=self.scores.to_dict())
         present = {name: value for name, value in shorten(content).items() if value is not None}
         return {"digest": self.trial.digest, **present, "trial": self.trial.to_dict()}
@@ -570,12 +576,12 @@ def run_trial(
     learner = learner_of(trial.model)(trial, data, precision)
     train, valid, test = learner.batches(data)
     history = learner.fit(train, valid, trial.epochs, checkpoint_path(folder, trial))
-    p = _finite_probabilities(learner, test, history)
+    labels, p = data.test_labels, _finite_probabilities(learner, test, history)
     seconds = max(time.perf_counter() - started, history.seconds)
     watched, learned = _accuracies(learner, valid, train, history)
-    result = Result(trial, history, Scores.from_probabilities(data.test_labels, p),
-                    find_mistakes(data.test_labels, p), learner.count_parameters(), learner.precision,
-                    seconds, machine, now(), watched, pack_offsets(data.test_labels, p), learned)
+    result = Result(trial, history, Scores.from_probabilities(labels, p), find_mistakes(labels, p),
+                    learner.count_parameters(), learner.precision, seconds, machine, now(), watched,
+                    pack_offsets(labels, p), learned)
     return Result.from_dict(result.to_dict()) # as the file will give it back
 
 # %% ../nbs/05_trials.ipynb #8ef83c08
