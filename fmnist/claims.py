@@ -88,7 +88,8 @@ MEASURES = {
     "training accuracy without dropout": Measure(_train_accuracy),
     "gap between training and test accuracy": Measure(_gap),
     "rise of the validation loss after its lowest": Measure(
-        lambda r: 100*(r.history.epochs[-1].valid_loss/r.history.best.valid_loss - 1), "% of that loss")}
+        lambda r: 100*(r.history.epochs[-1].valid_loss/r.history.best.valid_loss - 1),
+        "% of that loss")}
 SCORES = ("test accuracy", "precision", "recall", "F1") # What the page's tables show
 
 # %% ../nbs/06_claims.ipynb #c1a1a005
@@ -97,7 +98,8 @@ TESTS = {
     "higher": "above 0", "rises": "above 0", "lower": "below 0", "falls": "below 0",
     "alike": "within ±{margin:g}", "no higher": "below {margin:g}",
     "one run": "{rounding}inside the prediction interval of one more run of ours",
-    "diverges more often": "above 0, by Fisher's exact test", "computes more": "above 1", "stores more": "above 1"}
+    "diverges more often": "above 0, by Fisher's exact test",
+    "computes more": "above 1", "stores more": "above 1"}
 COUNTS = ("stores more", "computes more") # As `cost` gives them
 
 @dataclass(frozen=True)
@@ -555,7 +557,8 @@ def _chosen_digests(claim, name, value):
     arms = {arm: STUDIES[claim.study].arms[arm] for arm in claim.weights}
     if any(arm["model"] != "mlp" for arm in arms.values()):
         return {}
-    trials = {arm: Trial(**_with_choice(each, name, value), epochs=20) for arm, each in arms.items()}
+    trials = {arm: Trial(**_with_choice(each, name, value), epochs=20)
+              for arm, each in arms.items()}
     found = {arm: trial.digest for arm, trial in trials.items()}
     is_new = any(digest != _digests(claim.study)[arm] for arm, digest in found.items())
     return found if is_new and set(found.values()) <= _registered() else {}

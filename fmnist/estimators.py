@@ -40,7 +40,8 @@ def row_weights(
     weights = np.asarray(sample_weight, float)
     check(weights.shape == (n,), "the shape of sample_weight", weights.shape, f"({n},)")
     good = bool(np.isfinite(weights).all() and (weights >= 0).all() and weights.any())
-    check(good, "sample_weight", sample_weight, "finite numbers of at least 0, weights that are not all zero")
+    check(good, "sample_weight", sample_weight,
+          "finite numbers of at least 0, weights that are not all zero")
     return weights
 
 def class_codes(
@@ -126,7 +127,8 @@ def default_batch(
     batch_size=None,  # If it was chosen
 ) -> int:  # Rows in a step
     "All of few rows, else 64, or 128 of very many."
-    check(batch_size is None or is_whole(batch_size), "batch_size", batch_size, "at least 1, or None")
+    good = batch_size is None or is_whole(batch_size)
+    check(good, "batch_size", batch_size, "at least 1, or None")
     if batch_size: return min(batch_size, n)
     if n <= WHOLE: return n
     return 64 if n < 10_000 else 128
@@ -185,8 +187,9 @@ class MLPEstimator(Classifier):
         random_state=0,  # Decides weights, order and dropout
     ):
         self.layers, self.activation, self.epochs = layers, activation, epochs
-        self.batch_size, self.learning_rate, self.weight_decay = batch_size, learning_rate, weight_decay
-        self.dropout, self.scale, self.random_state = dropout, scale, random_state
+        self.batch_size, self.learning_rate = batch_size, learning_rate
+        self.weight_decay, self.dropout = weight_decay, dropout
+        self.scale, self.random_state = scale, random_state
 
     # rows (n, features) and their weights (n,)
     def begin(self, x, weights):
@@ -197,11 +200,12 @@ class MLPEstimator(Classifier):
         self.network_ = ModernMLP(
             n_in, [*self.layers, classes], [self.activation]*len(self.layers) + ["softmax"], "he",
             dropout=self.dropout, learning_rate=self.learning_rate, optimizer="adamw",
-            weight_decay=self.weight_decay, schedule="one_cycle", seed=whole_seed(self.random_state),
+            weight_decay=self.weight_decay, schedule="one_cycle",
+            seed=whole_seed(self.random_state),
             dtype="float64" if len(x) <= WHOLE else "float32")
         self.loss_curve_:list = []
 
-    # rows (n, features), numbers of their classes (n,), weights (n,); 0 epochs: once, at a fixed rate
+    # rows (n, features), their classes' numbers (n,), weights (n,); 0 epochs: once, at a fixed rate
     def learn(self, x, codes, weights, epochs):
         "Go through the rows."
         x = scaled(x, self.mean_, self.deviation_)
@@ -286,8 +290,9 @@ class TorchEstimator(Classifier):
         device="cpu",  # Where to compute
         random_state=0,  # Decides weights and order
     ):
-        self.builder, self.settings, self.epochs, self.batch_size = builder, settings, epochs, batch_size
-        self.recipe, self.device, self.random_state = recipe, device, random_state
+        self.builder, self.settings, self.epochs = builder, settings, epochs
+        self.batch_size, self.recipe = batch_size, recipe
+        self.device, self.random_state = device, random_state
 
     # rows (n, ...) and their weights (n,)
     def begin(self, x, weights):

@@ -442,7 +442,8 @@ def plot_onnx(
     ax.plot(x, y, color="#999", linewidth=1, zorder=0)
     for across, down, (kind, text) in zip(x, y, boxes, strict=True):
         colour = dict(boxstyle="round", facecolor=_COLOURS.get(kind, "white"), edgecolor="#777")
-        ax.text(across, down, text, ha="center", va="center", fontsize=7, color="black", bbox=colour)
+        ax.text(across, down, text, ha="center", va="center", fontsize=7, color="black",
+                bbox=colour)
     ax.set(xlim=(-0.6, columns - 0.4), ylim=(0.6 - rows, 0.6))
     ax.axis("off")
     return ax
@@ -585,7 +586,8 @@ def _count_weights(name, settings):
 def _check_settings(name, settings, archive):
     "Refuse what would cost more than the file can hold."
     length = len(json.dumps(settings))
-    check(length <= LONGEST_SETTINGS, "the length of its settings", length, f"up to {LONGEST_SETTINGS}")
+    check(length <= LONGEST_SETTINGS, "the length of its settings", length,
+          f"up to {LONGEST_SETTINGS}")
     check_rate(settings)
     numbers = _count_weights(name, settings)
     good = 0 < numbers <= sum(archive.sizes.values())  # a byte for each, at least
@@ -615,7 +617,8 @@ def _filled(model, archive):
         model.set_state(arrays)
         return model
     import torch
-    model.load_state_dict({name: torch.as_tensor(np.array(value)) for name, value in arrays.items()})
+    tensors = {name: torch.as_tensor(np.array(value)) for name, value in arrays.items()}
+    model.load_state_dict(tensors)
     return model.eval()
 
 # %% ../nbs/07c_export.ipynb #733e21ab

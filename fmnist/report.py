@@ -266,7 +266,7 @@ def lacking(
     study, # A `Study`
     arms:dict # Arm -> {seed: `Result` or `Failure`}, of full length
 ) -> dict: # Empty if nothing is missing
-    "Which of its planned results a study lacks, and the command that trains those arms and no others."
+    "Which planned results a study lacks, and the command that trains those arms and no others."
     plan = planned_seeds(study)
     done = {name: sum(map(is_final, records.values())) for name, records in arms.items()}
     missing = {name: plan[name] - n for name, n in done.items() if n < plan[name]}
@@ -477,7 +477,8 @@ def _reading_row(name, results):
     one_more = f"{low:.2f} to {high:.2f}" if len(test) >= STUDENT_FROM else ""
     valid = summarise([100*r.valid_accuracy for r in records])
     train = summarise([100*r.history.epochs[-1].train_accuracy for r in records])
-    return [name, len(records), valid.mean_text, summarise(test).mean_text, one_more, train.mean_text]
+    return [name, len(records), valid.mean_text, summarise(test).mean_text, one_more,
+            train.mean_text]
 
 # %% ../nbs/06b_report.ipynb #c2a2a057
 def reading_context(
@@ -669,7 +670,8 @@ def margin_reason(
 ) -> dict: # "share" and "shown"; empty without runs of the baseline
     "How often two runs of the baseline differ by the margin, and what ten seeds can show."
     from scipy import stats
-    compared = [c for study in MLP_STUDIES for c in comparisons(study, study_records(study, networks))]
+    compared = [c for study in MLP_STUDIES
+                for c in comparisons(study, study_records(study, networks))]
     sd, spread = facts(networks).get("sd", math.nan), typical_spread(compared)
     if not math.isfinite(sd*spread):
         return {}
@@ -688,7 +690,8 @@ def _retrained():
     "Date -> sums of what was noted when published lines were replaced, and the commits."
     found = {}
     for note in retrained_notes():
-        day = found.setdefault(note["date"], dict.fromkeys(_SUMMED, 0) | dict(largest=0, commits=[]))
+        empty = dict.fromkeys(_SUMMED, 0) | dict(largest=0, commits=[])
+        day = found.setdefault(note["date"], empty)
         for name in _SUMMED:
             day[name] += note[name]
         day["largest"] = max(day["largest"], note["largest"])

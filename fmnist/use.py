@@ -391,7 +391,8 @@ def _doubts(image, best):
     distance, remarks = float(distances(image, _gallery(False)[0]).min()), []
     if distance > FAR:
         remarks.append("It looks like no picture of the set: the nearest of 2,000 is "
-                       f"{distance:.2f} away, and for 99 of 100 test images that is less than {FAR:.2f}.")
+                       f"{distance:.2f} away, and for 99 of 100 test images that is less "
+                       f"than {FAR:.2f}.")
     if best < UNSURE:
         remarks.append(f"The network is unsure ({100*best:.0f} %), as it is of 2 in 100 test "
                        "images: perhaps this is nothing that it knows.")
@@ -473,7 +474,7 @@ def _read(source):
 # %% ../nbs/07_use.ipynb #d0e86c4e
 def predict_picture(
     source,  # A path, a PIL image, or an array: any size, colour, ground
-    model="modern_cnn",  # Or "mlp", a network of your own, anything with `predict_proba` of uint8 (n, 28, 28)
+    model="modern_cnn",  # Or "mlp", your own, anything with `predict_proba` of uint8 (n, 28, 28)
 ) -> Prediction:
     "Find the object in a picture, prepare it as the set's authors did, and say what it is."
     network = _model(model) if isinstance(model, str) else model
@@ -539,7 +540,8 @@ def as_png(
     "A figure as the content of a small PNG file."
     drawn, small = io.BytesIO(), io.BytesIO()
     fig.savefig(drawn, format="png")
-    few = Image.open(drawn).convert("RGB").quantize(255, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    image = Image.open(drawn).convert("RGB")
+    few = image.quantize(255, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     few.save(small, "PNG", optimize=True)
     return small.getvalue()
 
@@ -582,7 +584,7 @@ def _as_text(path, prediction, as_json):
 
 # %% ../nbs/07_use.ipynb #69c4ee20
 def _save(prediction, path, folder, saved):
-    "Write the picture of a prediction; of several pictures of one name the later ones get a number."
+    "Write the picture of a prediction; of several of one name the later ones get a number."
     name = f"{Path(path).stem}-{prediction.model}"
     saved[name] += 1
     number = f"-{saved[name]}" if saved[name] > 1 else ""
