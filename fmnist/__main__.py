@@ -30,7 +30,8 @@ def main():
     try:
         package = distribution("fmnist")
     except PackageNotFoundError:
-        sys.exit("fmnist is not installed, so it has no commands: run `pip install .` in its folder")
+        sys.exit("fmnist is not installed, so it has no commands: "
+                 "run `pip install .` in its folder")
     print(f"fmnist {package.version}: {package.metadata['Summary']}\n")
     for script in package.entry_points.select(group="console_scripts"):
         print(f"{script.name:16}{sentence(script)}")

@@ -133,7 +133,8 @@ def measure(
     set_threads(threads)
     times:dict = {name: [] for name in steps}
     for r in range(rounds + 1):
-        for name, step in steps.items(): times[name].append(_turn(step, r*batches, batches, threads))
+        for name, step in steps.items():
+            times[name].append(_turn(step, r*batches, batches, threads))
     return {name: statistics.median(t[1:])*48000/batch_size for name, t in times.items()}
 
 # %% ../nbs/08_benchmarks.ipynb #d6178744
@@ -191,7 +192,8 @@ def table(
     yield f"{'network':9} batch threads | ours (s) | ours/torch ours/sklearn products/ours"
     usual = {"baseline": 20, "largest": 6}
     for name, batch_size, n in itertools.product(NETWORKS, (64, 256), threads):
-        t = measure(data, NETWORKS[name], batch_size, n, rounds=rounds, batches=batches or usual[name])
+        t = measure(data, NETWORKS[name], batch_size, n, rounds=rounds,
+                    batches=batches or usual[name])
         yield _row(name, batch_size, n, t)
     memory = {c: peak_memory(c, NETWORKS["largest"]) for c in ("ours", "torch", "sklearn")}
     said = ", ".join(f"{contender} {mb:.0f} MB" for contender, mb in memory.items())
@@ -201,7 +203,8 @@ def table(
 STYLES = {"ours": "o-", "torch": "s--", "products": "k:"}
 
 def _draw_growth(ax, values, label, seconds):
-    for name, style in STYLES.items(): ax.loglog(values, [s[name] for s in seconds], style, label=name)
+    for name, style in STYLES.items():
+        ax.loglog(values, [s[name] for s in seconds], style, label=name)
     ax.set_xticks(values, values)
     ax.minorticks_off()
     ax.set(xlabel=label)

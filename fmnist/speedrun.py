@@ -17,7 +17,8 @@ import torch
 
 from .checks import (TrainingDiverged, check, check_choice, ends_command, is_whole,
                            whole_number)
-from .data import ImageData, cnn_batches, fashion_mnist, fashion_mnist_sample, random_generator
+from .data import (ImageData, cnn_batches, fashion_mnist, fashion_mnist_sample,
+                         random_generator)
 from .machine import describe_machine
 from .modern_cnn import count_parameters, multiply_adds
 from .modern_recipes import MODEL, RECIPES
@@ -44,7 +45,8 @@ def timed_run(
 ) -> tuple: # Test accuracy (0 to 1) and seconds
     "Train by a recipe and predict the test images, against the clock."
     start = time.perf_counter()
-    train, valid, test = cnn_batches(data, chosen["batch_size"], chosen["valid_fraction"], seed, device)
+    train, valid, test = cnn_batches(data, chosen["batch_size"], chosen["valid_fraction"], seed,
+                                     device)
     model = _network(chosen, data, seed)
     options = chosen["training"] | dict(dtype=dtype)
     fit(model, train, valid, chosen["epochs"], path=None, seed=seed, device=device, **options)
@@ -60,7 +62,8 @@ def random_labels(
     "Some of the images, with labels by chance."
     draw = random_generator(0, "initialization")
     labels = draw.integers(0, len(data.classes), len(data.train_labels[:count]))
-    return replace(data, train_images=data.train_images[:count], train_labels=labels.astype(data.train_labels.dtype))
+    return replace(data, train_images=data.train_images[:count],
+                   train_labels=labels.astype(data.train_labels.dtype))
 
 # %% ../nbs/08b_speedrun.ipynb #6c2e0a29
 def warm_up(
@@ -104,9 +107,11 @@ class Record:
     @property
     def verdict(self) -> str:
         "What may be said."
-        if self.reached: return f"{self.target:g} % reached: the whole interval of the mean lies above it"
+        if self.reached:
+            return f"{self.target:g} % reached: the whole interval of the mean lies above it"
         if len(self.seeds) < 2: return "one run shows nothing about the next: take more"
-        return f"{self.target:g} % not shown: the interval of the mean begins at {summarise(self.accuracy).low:.2f} %"
+        low = summarise(self.accuracy).low
+        return f"{self.target:g} % not shown: the interval of the mean begins at {low:.2f} %"
 
 # %% ../nbs/08b_speedrun.ipynb #6c2e0a12
 def speedrun(
@@ -158,14 +163,14 @@ def _record(data, name, target, chosen, first, results, cold, dtype, device):
     held_out = chosen["valid_fraction"]*len(data.train_labels)
     return Record(
         name, target, chosen, list(range(first, first + len(results))),
-        [round(100*value, 4) for value in accuracy], [round(value, 3) for value in seconds], round(cold, 3),
-        count_parameters(model), multiply_adds(model, data.shape[0]),
+        [round(100*value, 4) for value in accuracy], [round(value, 3) for value in seconds],
+        round(cold, 3), count_parameters(model), multiply_adds(model, data.shape[0]),
         chosen["epochs"]*round(len(data.train_labels) - held_out), dtype,
         describe_machine(device, torch.get_num_threads()) | {"data": data.name})
 
 # %% ../nbs/08b_speedrun.ipynb #6c2e0a14
-CLOCK = ("The clock runs from NumPy arrays in memory over transfer, whitening, augmentation and training "
-         "to the last test image's probabilities. Files and the warm-up are outside.")
+CLOCK = ("The clock runs from NumPy arrays in memory over transfer, whitening, augmentation and "
+         "training to the last test image's probabilities. Files and the warm-up are outside.")
 
 _PLACE = ("device", "processor", "threads", "python", "torch", "fmnist", "commit")
 
@@ -203,11 +208,12 @@ def fmnist_speedrun(
     plan = options.recipe, options.runs, options.seed, options.target, options.device
     with ends_command("fmnist_speedrun", OSError, RuntimeError, ValueError, TrainingDiverged):
         data = fashion_mnist_sample() if options.sample else fashion_mnist()
-        if options.save: open(options.save, "a").close() # before the runs it is not too late to complain
+        if options.save: open(options.save, "a").close() # complain before the runs, not after them
         record = speedrun(data, *plan, chosen, _tell)
     _tell(summary(record))
     if options.save:
-        with open(options.save, "a", encoding="utf-8") as file: file.write(json.dumps(asdict(record)) + "\n")
+        with open(options.save, "a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(record)) + "\n")
 
 def _tell(line): print(line, flush=True)
 
@@ -222,7 +228,8 @@ def _parser():
     add("--recipe", choices=list(RECIPES), default="fast", help="what to train by (default: fast)")
     add("--epochs", type=whole_number(1), help="another number of epochs than the recipe's")
     add("--threads", type=whole_number(1), help="of PyTorch (default: as it finds)")
-    add("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto", help="where to train (default: auto)")
+    add("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto",
+        help="where to train (default: auto)")
     add("--sample", action="store_true", help="use the package's sample instead of the full data")
     add("--save", metavar="FILE", help="add the record to this file, a line of JSON")
     return parser
@@ -238,7 +245,8 @@ def read_speedruns(
     "The records of a file."
     path = Path(path or speedruns_file())
     if not path.exists(): return []
-    return [Record(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [Record(**json.loads(line)) for line in lines if line.strip()]
 
 # %% ../nbs/08b_speedrun.ipynb #6c2e0a28
 HEAD = "| target | seconds | accuracy | runs | recipe | device | threads | commit |"
