@@ -132,7 +132,7 @@ def check_cells():
 
 
 def is_packed(node):
-    "Does it hold more than one thought: `if` in an `if`, `:=` in a comprehension, text times truth?"
+    "Does it hold more than one thought: `if` in `if`, `:=` in a comprehension, text times truth?"
     inside = {type(part) for part in ast.walk(node) if part is not node}
     if isinstance(node, ast.IfExp):
         return ast.IfExp in inside

@@ -1,8 +1,8 @@
 """What is written beside a network in training, and what is believed of it when it is read again.
 
-A checkpoint is data, never code, and it may be anything: cut off by a full disk, of another program,
-forged. So it is compared with what this training would write, name by name, and what cannot be is
-a `CheckpointError`; the file stays as it is.
+A checkpoint is data, never code, and it may be anything: cut off by a full disk, of another
+program, forged. So it is compared with what this training would write, name by name, and what
+cannot be is a `CheckpointError`; the file stays as it is.
 
 A plain module, without a notebook: its tests are in tests/test_checkpoints.py.
 """
@@ -81,7 +81,7 @@ def read_checkpoint(
     path,  # What `fit` wrote beside its best weights
     settings: dict,  # Name -> value: what decides the training that would go on from it
 ) -> dict:  # The content; its parts are still to be checked
-    "A checkpoint that was made with these settings; else a `CheckpointError` that names the differences."
+    "A checkpoint made with these settings; else a `CheckpointError` that names the differences."
     content = load_file(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of {FORMAT}. {REMEDY}")

@@ -1,4 +1,4 @@
-"""What every module needs to speak to people: checks of arguments, values by position, and the two errors of training.
+"""How modules speak to people: checks of arguments, values by position, two errors of training.
 
 A plain module, without a notebook: its tests are in tests/test_checks.py. It imports NumPy alone.
 """
@@ -68,7 +68,7 @@ def is_number(
 def plain(
     value,  # A setting: a number, a string, a list, a tuple or a dictionary of those, or an array
 ):  # The same as JSON would give it back: lists, and Python's own numbers
-    "The value without NumPy's own numbers, a single one of which would turn float32 arrays into float64."
+    "The value without NumPy's own numbers, one of which would turn float32 arrays into float64."
     if isinstance(value, dict):
         return {name: plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -127,13 +127,13 @@ def whole_number(
 
 
 class TrainingDiverged(FloatingPointError):
-    "The loss became NaN or infinite; `history` has the epochs before, and the network is as it was after them."
+    "The loss became NaN or infinite; `history` and the network are those of the epochs before."
 
     history: Any = None  # A `History`, or a list of one for each network
 
 
 class CheckpointError(ValueError):
-    "A checkpoint cannot be read, or was made by something else, with other settings, or from other data."
+    "A checkpoint cannot be read, or comes from something else, other settings, or other data."
 
 
 def check_same_settings(

@@ -1,9 +1,10 @@
 """Where console scripts enter: what ends or hinders any command is met here, once.
 
-A plain module, without a notebook: its tests are in tests/test_commands.py and tests/test_sweeps.py. A command that
-imports PyTorch takes a second or two before its first line runs. Whoever presses Ctrl-C meanwhile wants one word, not a
-traceback; whoever reads only the first lines, as `head` does, wants no more; and a terminal that knows ASCII alone
-shows a question mark for a letter that it lacks.
+A plain module, without a notebook: its tests are in tests/test_commands.py and
+tests/test_sweeps.py. A command that imports PyTorch takes a second or two before its first line
+runs. Whoever presses Ctrl-C meanwhile wants one word, not a traceback; whoever reads only the first
+lines, as `head` does, wants no more; and a terminal that knows ASCII alone shows a question mark
+for a letter that it lacks.
 """
 
 import os
@@ -43,7 +44,7 @@ def stop(
     number,  # Of the signal
     frame,  # Where Python is
 ):
-    "What Ctrl-C does: `KeyboardInterrupt`; an import can swallow that, or make another error of it: leave there."
+    "What Ctrl-C does: `KeyboardInterrupt`; an import can swallow or change that: leave there."
     if not is_importing(frame):
         signal.default_int_handler(number, frame)
     os.write(2, b"\nStopped.\n")
@@ -54,7 +55,8 @@ def stop(
 def listening():
     "Hear Ctrl-C as `stop` does, where nobody hears it otherwise yet."
     before = signal.getsignal(signal.SIGINT)
-    is_ours = before is signal.default_int_handler and threading.current_thread() is threading.main_thread()
+    in_main = threading.current_thread() is threading.main_thread()
+    is_ours = before is signal.default_int_handler and in_main
     if is_ours:
         signal.signal(signal.SIGINT, stop)
     try:
@@ -68,7 +70,7 @@ def enter(
     command,  # What to call
     *arguments,  # What to give it
 ):  # What it returns
-    "Call what a command line asks for; Ctrl-C, a closed pipe and a letter that a terminal lacks are no errors."
+    "Call what a command asks for; Ctrl-C, a closed pipe, letters that a terminal lacks: no errors."
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
@@ -78,7 +80,7 @@ def enter(
                 return command(*arguments)
             finally:
                 sys.stdout.flush()
-        except BrokenPipeError:  # nobody reads any more; Python would complain once more when it ends
+        except BrokenPipeError:  # nobody reads any more; Python would complain again when it ends
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(128 + signal.SIGPIPE)
         except KeyboardInterrupt:

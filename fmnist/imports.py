@@ -20,12 +20,13 @@ from .checks import check
 __all__ = ["import_path", "named", "load_module", "code_digest"]
 
 _STARTED = time.time()
-_loaded: dict = {}  # Name of each module that `load_module` gave, or that those import -> digest of its code
+# Name of each module that `load_module` gave, or that those import -> digest of its code
+_loaded: dict = {}
 
 _IN_A_CELL = (
-    "{name} is defined in a notebook's cell or in an interactive session, and a worker process cannot import "
-    "that: write it to a file (in a notebook, begin its cell with %%writefile nets.py) "
-    'and give its import path, "nets:{name}"'
+    "{name} is defined in a notebook's cell or in an interactive session, and a worker process "
+    "cannot import that: write it to a file (in a notebook, begin its cell with "
+    '%%writefile nets.py) and give its import path, "nets:{name}"'
 )
 
 
@@ -44,7 +45,7 @@ def import_path(
 def named(
     path: str,  # "module:name"
 ):  # The function or class of that name
-    "What a path names: a module beside the script or notebook, in the working directory, or installed."
+    "What a path names: a module beside script or notebook, in the working directory, or installed."
     module_name, _, name = path.partition(":")
     check(
         bool(module_name and name),
@@ -72,7 +73,7 @@ def named(
 def load_module(
     name: str,  # Of the module, with dots
 ):  # The module as its file is now, and with what it imports of one's own as that is now
-    "Import a module, again if a file has changed since; a `ValueError` says where it was looked for."
+    "Import a module, again if a file changed since; a `ValueError` says where it was looked for."
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # a console script does not look there by itself
     importlib.invalidate_caches()
@@ -119,7 +120,7 @@ def code_digest(
 
 
 def _own_files(name, known=None):
-    "The files of one's own that a module is made of, {name: path}: those that it imports, then its own."
+    "One's own files that a module is made of, {name: path}: those that it imports, then its own."
     known = {} if known is None else known
     file = None if name in known else _own_file(name)
     if file:
@@ -138,7 +139,7 @@ def _together(files):
 
 
 def _own_file(name):
-    "Where the source of a module of one's own is, found without importing anything; None for any other."
+    "Where the source of one's own module is, found without importing it; None for any other."
     top, *parts = name.split(".")
     if top in ("", "__main__", __package__):
         return None
@@ -154,7 +155,7 @@ def _own_file(name):
 
 @functools.cache
 def _imported(name, file, digest):
-    "The names that a source imports, wherever in it, and the packages that it is in; some are no modules."
+    "The names that a source imports, wherever in it, and the packages around it; some no modules."
     package = name if Path(file).name == "__init__.py" else name.rpartition(".")[0]
     found = {name.rpartition(".")[0]}
     try:
@@ -181,7 +182,7 @@ def _is_for_scripts(node):
 
 @contextlib.contextmanager
 def _without_bytecode():
-    "Compile anew: a .pyc is told from its source by size and second, and a quick edit can keep both."
+    "Compile anew: a .pyc knows its source by size and second, and a quick edit can keep both."
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         yield

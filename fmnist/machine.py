@@ -18,7 +18,7 @@ from . import __version__
 
 __all__ = ["commit", "available_cores", "default_threads", "describe_machine"]
 
-# What decides the bits and the speed of matrix products, the newest first; names as in /proc/cpuinfo.
+# What decides the bits and the speed of matrix products, newest first; names as in /proc/cpuinfo.
 _INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2", "asimd")
 
 
@@ -26,7 +26,7 @@ _INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2", "asimd")
 def commit() -> (
     str | None
 ):  # Such as "5d1d97a0c1de", with "-dirty" if files were changed; None if nothing is known
-    "The git commit of this package: of the checkout that it is imported from, or what pip wrote down."
+    "The git commit of this package: of the checkout it is imported from, or what pip wrote down."
     top = Path(str(files("fmnist"))).parent
     if (top / ".git").exists():  # else a repository around it, if there is one, is somebody else's
         describe = [
@@ -57,7 +57,7 @@ def available_cores() -> int:  # At least 1
 
 
 def default_threads() -> int:  # At least 1
-    "How many threads NumPy's libraries use, as far as the environment says; of a list such as 4,2 the first counts."
+    "Threads that NumPy's libraries use, as far as the environment says; of 4,2 the first counts."
     with suppress(ValueError):
         threads = int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0])
         if threads > 0:
@@ -92,5 +92,6 @@ def _software():
         "processor": _cpu_lines("model name") or platform.processor() or platform.machine(),
         "instructions": next((name for name in _INSTRUCTIONS if name in flags), "unknown"),
         "cores": os.cpu_count(), "system": platform.system(), "python": platform.python_version(),
-        "fmnist": __version__, **{name: version(name) for name in ("numpy", "torch")}, "commit": commit(),
+        "fmnist": __version__, **{name: version(name) for name in ("numpy", "torch")},
+        "commit": commit(),
     }  # fmt: skip

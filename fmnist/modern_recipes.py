@@ -10,8 +10,8 @@ MODEL = "fmnist.modern_cnn:modern_cnn"  # what a trial calls it
 
 # The networks: arguments of `modern_cnn`, written out, so that a changed default is another trial.
 _NETWORK = dict(
-    channels=(32, 32, 64, 64, 128, 128), pool_after=(1, 3, 5), residual=(), whitening=8, pool_first=True,
-    gain=False, momentum=0.4, final="max", scale=1 / 9, dirac=True,
+    channels=(32, 32, 64, 64, 128, 128), pool_after=(1, 3, 5), residual=(), whitening=8,
+    pool_first=True, gain=False, momentum=0.4, final="max", scale=1 / 9, dirac=True,
 )  # fmt: skip
 _DEEP = _NETWORK | dict(
     channels=(32, 32, 32, 64, 64, 64, 64, 96, 96), pool_after=(1, 4, 8)
@@ -22,8 +22,9 @@ _WIDE = _NETWORK | dict(
 
 # Their training: arguments of `fmnist.training.recipe`.
 _TRAINING = dict(
-    optimizer="muon", learning_rate=0.12, weight_decay=0.0, bias_rate=10.0, head_rate=3.0, schedule="linear",
-    label_smoothing=0.1, augment=dict(flip="alternate", shift=2), test_views=dict(flip=True, shift=1), keep="last",
+    optimizer="muon", learning_rate=0.12, weight_decay=0.0, bias_rate=10.0, head_rate=3.0,
+    schedule="linear", label_smoothing=0.1, augment=dict(flip="alternate", shift=2),
+    test_views=dict(flip=True, shift=1), keep="last",
 )  # fmt: skip
 _LONG = _TRAINING | dict(augment=dict(flip="alternate", shift=2, erase=8))
 
@@ -60,8 +61,8 @@ def changed_recipe(
 
 _NO_MUON = dict(bias_rate=None, head_rate=None)
 
-# One thing changed in `fast`, as arguments of `changed_recipe`; residual blocks have no Dirac start,
-# and other optimizers have rates of their own.
+# One thing changed in `fast`, as arguments of `changed_recipe`; residual blocks have no Dirac
+# start, and other optimizers have rates of their own.
 OPTIONS: dict[str, dict] = {
     "all": {},
     # the network
@@ -83,7 +84,9 @@ OPTIONS: dict[str, dict] = {
     "batches of 250": dict(batch_size=250),
     "batches of 1000": dict(batch_size=1000),
     "Nesterov": dict(training=_NO_MUON | dict(optimizer="nesterov", learning_rate=0.5)),
-    "AdamW": dict(training=_NO_MUON | dict(optimizer="adamw", learning_rate=0.003, weight_decay=0.01)),
+    "AdamW": dict(
+        training=_NO_MUON | dict(optimizer="adamw", learning_rate=0.003, weight_decay=0.01)
+    ),
     "average of the weights": dict(training=dict(average=0.99)),
     "one view": dict(training=dict(test_views=None)),
 }

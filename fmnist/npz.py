@@ -1,8 +1,9 @@
 """Networks in `.npz` files: written whole or not at all, and read without believing anything.
 
-A plain module, without a notebook: its tests are in tests/test_npz.py. An `.npz` file is a ZIP archive of arrays. What
-`write_npz` makes is never compressed, so a file cannot unpack to more than it is: what is compressed, overlaps, has
-another shape than it should, or a name that nobody asked for, is refused before it is read. Nothing is executed.
+A plain module, without a notebook: its tests are in tests/test_npz.py. An `.npz` file is a ZIP
+archive of arrays. What `write_npz` makes is never compressed, so a file cannot unpack to more than
+it is: what is compressed, overlaps, has another shape than it should, or a name that nobody asked
+for, is refused before it is read. Nothing is executed.
 """
 
 import json
@@ -18,7 +19,8 @@ from .files import atomic_write
 
 __all__ = ["write_npz", "Archive", "refusing"]
 
-LONGEST_TEXT = 64_000_000  # bytes of the JSON text; 10,000 epochs of one network have 2 million characters, of 4 bytes
+# bytes of the JSON text; 10,000 epochs of one network have 2 million characters, of 4 bytes
+LONGEST_TEXT = 64_000_000
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -61,8 +63,8 @@ class Archive:
         twice = len(self.sizes) < len(infos)
         if packed or twice or sum(self.sizes.values()) > os.path.getsize(path):
             self.zip.close()
-            raise CheckpointError(f"{path} is not a file that `save` has written: it is compressed, or unpacks to more "
-                                  "than it holds")
+            raise CheckpointError(f"{path} is not a file that `save` has written: it is "
+                                  "compressed, or unpacks to more than it holds")
 
     def __enter__(self):
         return self
@@ -74,7 +76,7 @@ class Archive:
         raise CheckpointError(f"{self.path} is not a file that `save` has written: {name} {reason}")
 
     def _open(self, name, shape, kinds):
-        "The array `name`, if the file says that it has this shape and one of these kinds, and has as many bytes."
+        "The array `name`, if the file gives it this shape, one of these kinds, and as many bytes."
         if name not in self.sizes:
             self._refuse(name, "is missing")
         with self.zip.open(f"{name}.npy") as stream:
@@ -105,7 +107,8 @@ class Archive:
         foreign = names - set(shapes)
         if foreign:
             self._refuse(min(foreign), "does not belong to such a network")
-        arrays = {name: self._open(name, shape, "fi") for name, shape in shapes.items() if name in names}
+        arrays = {name: self._open(name, shape, "fi") for name, shape in shapes.items()
+                  if name in names}
         for name, values in arrays.items():
             if not np.isfinite(values).all():
                 self._refuse(name, "has numbers that are not finite")

@@ -1,4 +1,4 @@
-"""The original report (Multi-Head Mayhem 2025) as data: its networks, as settings of ours, and its numbers.
+"""The original report (Multi-Head Mayhem 2025) as data: networks, as settings of ours, and numbers.
 
 A plain module, without a notebook, so that whoever only reads results needs no PyTorch:
 its tests are in tests/test_original.py.
@@ -30,19 +30,19 @@ BASELINE_MLP: dict = dict(
     initialization="random", random_scale=0.1, dropout=0.01, learning_rate=0.05,
 )  # fmt: skip
 
-# Section 7.2.2, in our first reading: pooling as AlexNet's architecture has it, and a dropout of 0.2
-# that nobody gives.
+# Section 7.2.2, in our first reading: pooling as AlexNet's architecture has it, and a dropout of
+# 0.2 that nobody gives.
 FIRST_READING: dict = dict(
     channels=(64, 192, 384, 256, 256), kernel_sizes=(3, 3, 3, 3, 3), strides=(1, 1, 1, 1, 1),
     paddings=(1, 1, 1, 1, 1),
     pooling="max", initialization="he", dropout=0.2, hidden=(256, 256), pool_after=(1, 2, 5),
 )  # fmt: skip
 
-# The same, read as it is printed: after each convolution windows of 3 x 3, 2 pixels apart and padded
-# by 1, as AlexNet's.
+# The same, read as it is printed: after each convolution windows of 3 x 3, 2 pixels apart and
+# padded by 1, as AlexNet's.
 LITERAL_CNN: dict = FIRST_READING | dict(pool_after=(1, 2, 3, 4, 5), pool=(3, 2, 1))
 
-# All readings that were tried, those that are closest to what is printed first; AlexNet's dropout is 0.5.
+# All readings that were tried, the closest to what is printed first; AlexNet's dropout is 0.5.
 READINGS: dict = {
     "literal, dropout 0.5": LITERAL_CNN | dict(dropout=0.5),
     "literal, dropout 0.2": LITERAL_CNN,

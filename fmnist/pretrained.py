@@ -43,7 +43,7 @@ class Pretrained:
         self,
         name: str,  # Of the network
         network,  # `ModernMLP`, or a torch module
-        answer=None,  # Function from uint8 images (n, 28, 28) to probabilities; by default `answers`
+        answer=None,  # Makes probabilities of uint8 images (n, 28, 28); by default `answers`
         about: dict | None = None,  # Where it comes from
     ):
         self.name, self.network, self.about = name, network, about or {}
@@ -179,7 +179,8 @@ def main(
     "Train the package's networks again."
     parser = argparse.ArgumentParser(prog="python -m fmnist.pretrained", description=main.__doc__)
     parser.add_argument("folder", help="where to write; it must exist")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="modern_cnn or mlp (default: both)")
+    parser.add_argument("names", nargs="*", metavar="NAME",
+                        help="modern_cnn or mlp (default: both)")  # fmt: skip
     options = parser.parse_args(argv)
     for name in options.names or NAMES:
         about = make(name, options.folder)

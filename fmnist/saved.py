@@ -1,13 +1,15 @@
 """How networks are kept: what a file holds, what is refused, and how training goes on from it.
 
-A plain module, without a notebook: its tests are in tests/test_npz.py and tests/test_mlp.py. A saved network is an
-`.npz` file (see `fmnist.npz`) with its arrays and one JSON text. Everything here works on what `MLP` and `ModernMLP`
-have in common: `params`, `network`, `optimizer`, `average`, `config`, `records`.
+A plain module, without a notebook: its tests are in tests/test_npz.py and tests/test_mlp.py. A
+saved network is an `.npz` file (see `fmnist.npz`) with its arrays and one JSON text. Everything
+here works on what `MLP` and `ModernMLP` have in common: `params`, `network`, `optimizer`,
+`average`, `config`, `records`.
 """
 
 import numpy as np
 
-from .checks import CheckpointError, as_array, check, check_choice, check_same_settings, is_number, is_whole
+from .checks import (CheckpointError, as_array, check, check_choice, check_same_settings, is_number,
+                     is_whole)
 from .layers import Named, array_like, namespace
 from .metrics import History
 from .npz import Archive, refusing, write_npz
@@ -39,8 +41,10 @@ def known_shapes(
 ) -> dict:  # Name -> shape
     "Every array that a file of such a network may hold."
     params = {name: tuple(value.shape) for name, value in net.params.items()}
-    layers = {f"extra.{name}": tuple(v.shape) for name, v in Named(net.network.layers, "memory").items()}
-    slots = {f"extra.{slot}.{name}": shape for slot in ("v", "m", "s", "average") for name, shape in params.items()}
+    memory = Named(net.network.layers, "memory")
+    layers = {f"extra.{name}": tuple(value.shape) for name, value in memory.items()}
+    slots = {f"extra.{slot}.{name}": shape for slot in ("v", "m", "s", "average")
+             for name, shape in params.items()}
     once = {**params, **layers, **slots, "updates": ()}
     return {**once, **{f"best.{name}": shape for name, shape in once.items()}}
 
@@ -66,11 +70,14 @@ def _read_records(about, networks):
     records = [list(History.from_dict(lines).epochs) for lines in about["records"]]
     numbers = [[epoch.epoch for epoch in lines] for lines in records]
     good = numbers == [list(range(1, len(numbers[0]) + 1))]*networks
-    check(good, "the epochs of its records", numbers, f"1, 2, 3, ... for each of {networks} networks")
+    check(good, "the epochs of its records", numbers,
+          f"1, 2, 3, ... for each of {networks} networks")
     for epoch in (epoch for lines in records for epoch in lines):
-        check(all(map(is_number, vars(epoch).values())), "an epoch of its records", epoch, "finite numbers")
+        good = all(map(is_number, vars(epoch).values()))
+        check(good, "an epoch of its records", epoch, "finite numbers")
     began = about.get("began", 0)
-    check(is_whole(began, 0) and began <= len(records[0]), "began", began, "a whole number up to its epochs")
+    good = is_whole(began, 0) and began <= len(records[0])
+    check(good, "began", began, "a whole number up to its epochs")
     return records, began
 
 
@@ -85,12 +92,14 @@ def restore(
     for name, value in arrays.items():
         with np.errstate(over="ignore"):
             fits = np.isfinite(value.astype(net.config["dtype"])).all()
-        check(fits, f"the largest number of {name}", float(np.abs(value).max()), f"one that {net.config['dtype']} has")
+        check(fits, f"the largest number of {name}", float(np.abs(value).max()),
+              f"one that {net.config['dtype']} has")
     best = {name[5:]: value for name, value in arrays.items() if name.startswith("best.")}
     net.set_state({name: value for name, value in arrays.items() if not name.startswith("best.")})
     net.records, net.epoch, net.began = records, len(records[0]), began
-    check(isinstance(about.get("training"), (dict, type(None))), "training", about.get("training"), "a dictionary")
-    net.training, net.best = about.get("training"), best or None
+    training = about.get("training")
+    check(isinstance(training, (dict, type(None))), "training", training, "a dictionary")
+    net.training, net.best = training, best or None
 
 
 OTHER = "Name another checkpoint"
@@ -102,7 +111,8 @@ def _without_place(config):
 
 def _check_same(path, about, net):
     "The file comes from the same network, trained in the same way, on the same data."
-    check_same_settings(path, _without_place(about["config"]), _without_place(net.config_now()), OTHER)
+    check_same_settings(path, _without_place(about["config"]), _without_place(net.config_now()),
+                        OTHER)
     theirs = about.get("training") or {}  # files of older versions do not say
     mine = {name: value for name, value in net.training.items() if name in theirs}
     check_same_settings(path, theirs, mine, OTHER)
@@ -120,9 +130,11 @@ def resume(
         records, their_began = _read_records(about, len(net.seeds))
     epochs, goal = len(records[0]), training.goal + their_began - began
     if net.epoch > epochs:
-        raise CheckpointError(f"{path} has {epochs} epochs, this network {net.epoch}, which it would replace. {OTHER}")
+        raise CheckpointError(f"{path} has {epochs} epochs, this network {net.epoch}, "
+                              f"which it would replace. {OTHER}")
     if epochs > goal:
-        raise CheckpointError(f"{path} has {epochs} epochs, expected at most the {goal} asked for. {OTHER}")
+        raise CheckpointError(f"{path} has {epochs} epochs, expected at most the {goal} asked for. "
+                              f"{OTHER}")
     with refusing(path), Archive(path) as archive:
         restore(net, about, archive)
     training.goal, net.training = goal, mine
@@ -135,7 +147,8 @@ def read_about(
     "What a file says of its network."
     about = archive.about()
     wrote = about.get("kind", kind.__name__)  # older files do not say
-    check(wrote == kind.__name__, "the class that wrote it", wrote, f"{kind.__name__}: read it with {wrote}.load")
+    check(wrote == kind.__name__, "the class that wrote it", wrote,
+          f"{kind.__name__}: read it with {wrote}.load")
     return about
 
 
@@ -147,7 +160,8 @@ def check_rate(
 ):
     "No file makes a network that jumps to infinity at its next step."
     rate = config.get("learning_rate", 0)
-    check(is_number(rate) and rate <= MOST_RATE, "learning_rate", rate, f"a number of at most {MOST_RATE}")
+    good = is_number(rate) and rate <= MOST_RATE
+    check(good, "learning_rate", rate, f"a number of at most {MOST_RATE}")
 
 
 def load(

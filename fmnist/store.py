@@ -507,7 +507,7 @@ def candidates(
     source,  # Folder of results
     data: str,  # Only results on these data
 ) -> dict:  # Digest -> (name of its file, the line as a dictionary)
-    "What a folder has to publish: other failures may name a user's folders, and say nothing of the trial."
+    "What to publish: other failures may name a user's folders, and say nothing of the trial."
     lines = counting_lines(study_files(source)).items()
     return {
         digest: (path.name, content)

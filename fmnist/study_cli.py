@@ -121,11 +121,12 @@ def power_line(
     study: Study,  # What is to be asked
     seeds: int,  # How many are planned
 ) -> str:  # A sentence
-    "Which difference the planned seeds show in four studies of five, with the published runs' spread."
+    "Which difference planned seeds show in four studies of five, with the published runs' spread."
     library = "torch" if "torch" in _libraries(study) else "numpy"
     numbers = sorted({seeds, 6, 10} - {1})
     differences = power_text(_published_spread(library), numbers, len(study.pairs))
-    return f"{study.name} can show, if it spreads as the published runs on the full data: {differences}."
+    condition = "if it spreads as the published runs on the full data"
+    return f"{study.name} can show, {condition}: {differences}."
 
 
 # --- which studies are meant ---
@@ -160,11 +161,11 @@ def _parser(prog, description, seeds):
     "The arguments of both commands; `seeds` is what the help says of the default."
     parser = report_parser(prog, description, seed=None, budget=None)
     names = ", ".join([*STUDIES, *GROUPS])
-    parser.add_argument("studies", nargs="*", default=["report"], metavar="study",
-                        help=f"one of {names}, or your own as nets.py:study (default: report)")  # fmt: skip
     parser.add_argument(
-        "--seeds", type=whole_number(1, 1000), help=f"how many seeds, counted from 0 (default: {seeds})"
-    )
+        "studies", nargs="*", default=["report"], metavar="study",
+        help=f"one of {names}, or your own as nets.py:study (default: report)")  # fmt: skip
+    parser.add_argument("--seeds", type=whole_number(1, 1000),
+                        help=f"how many seeds, counted from 0 (default: {seeds})")  # fmt: skip
     parser.add_argument("--arms", nargs="+", metavar="arm", help="only these arms of the studies")
     return parser
 
@@ -259,7 +260,8 @@ def _cluster(scheduler):
         return Client(scheduler)
     except (ValueError, OSError) as error:
         sys.exit(
-            f"fmnist_run: --scheduler {scheduler}: {error}; expected an address like tcp://host:8786"
+            f"fmnist_run: --scheduler {scheduler}: {error}; "
+            "expected an address like tcp://host:8786"
         )
 
 
@@ -275,7 +277,8 @@ Stopped. What is finished is kept in {folder}. To go on:
 _ON_A_CLUSTER = """
 What the cluster is computing just now goes on there until it ends; wait for that. Its results
 are not collected."""
-_FAILED = """fmnist_run: some trials failed. When the reason is mended, the same command tries them again:
+_FAILED = """\
+fmnist_run: some trials failed. When the reason is mended, the same command tries them again:
     {again}"""
 
 
@@ -289,8 +292,9 @@ def _run_parser(description):
         help="processes at a time (default: one for each core, or one for the GPU)",
     )
     parser.add_argument("--scheduler", help="address of a Dask scheduler: compute there, not here")
-    parser.add_argument("--dry-run", action="store_true",
-                        help="list the trials that are missing and estimate the time; run nothing")  # fmt: skip
+    parser.add_argument(
+        "--dry-run", action="store_true",
+        help="list the trials that are missing and estimate the time; run nothing")  # fmt: skip
     return parser
 
 
@@ -303,7 +307,8 @@ def run(
     args = _asked(parser, argv)
     if args.scheduler and args.workers:
         parser.error(
-            "--workers are processes on this machine; the workers of --scheduler are those that it has"
+            "--workers are processes on this machine; "
+            "the workers of --scheduler are those that it has"
         )
     again = shlex.join([_script(), *(sys.argv[1:] if argv is None else argv)])
     client = args.scheduler and _cluster(args.scheduler)
@@ -330,7 +335,8 @@ def _run_or_list(args, client):
         args.workers = sum(client.nthreads().values())
         if args.dry_run and not args.workers:
             remedy = f"start one, `dask worker {args.scheduler}`, or leave out --scheduler"
-            raise RuntimeError(f"a dry run trains for a moment, but the cluster has no worker: {remedy}")
+            reason = "a dry run trains for a moment, but the cluster has no worker"
+            raise RuntimeError(f"{reason}: {remedy}")
     if args.dry_run:
         dry_run(plan, args, executor)
         return True
@@ -376,8 +382,9 @@ def results(
 ):
     "Show what studies have found: tables and verdicts."
     parser = _parser("fmnist_results", description, "all that are there")
-    parser.add_argument("--published", action="store_true",
-                        help="the results that ship with the package, not those of --folder")  # fmt: skip
+    parser.add_argument(
+        "--published", action="store_true",
+        help="the results that ship with the package, not those of --folder")  # fmt: skip
     parser.add_argument("--also", nargs="+", default=[], metavar="folder",
                         help="folders with more results, such as another machine's")  # fmt: skip
     args = _asked(parser, argv)
