@@ -1,4 +1,4 @@
-"""Damage what the package reads, again and again: the answer is a result or one sentence, and never anything else.
+"""Damage what the package reads, again and again: the answer is a result or one sentence, always.
 
     python tests/campaign.py --idx 1000000 --seed 1
 
@@ -35,7 +35,7 @@ CODES = (8, 9, 11, 12, 13, 14)
 
 
 def mutate(content, draw, times=2):
-    "The bytes `content` after up to `times` accidents: a bit flipped, a piece lost, moved, inserted, or repeated."
+    "`content` after up to `times` accidents: a bit flips, a piece is lost, moved, added, repeated."
     content = bytearray(content)
     for _ in range(draw.integers(1, times + 1)):
         start, end = sorted(draw.integers(0, len(content) + 1, 2).tolist())
@@ -58,7 +58,7 @@ def mutate(content, draw, times=2):
 
 
 def idx(folder, draw):
-    "An IDX file, plain or compressed; damaged before or after compression, or only a header that lies."
+    "An IDX file, plain or compressed; damaged before or after compression, or a header that lies."
     path, packed = folder / "file", draw.integers(2) == 1
     shape = tuple(draw.integers(0, 5, draw.integers(0, 5)).tolist())
     if draw.integers(8) == 0:  # any header
@@ -143,7 +143,8 @@ def published_lines():
 @functools.cache
 def saved_network():
     "The members of a small saved network: name in the ZIP archive -> bytes."
-    draw, net = np.random.default_rng(0), ModernMLP(6, [5, 4], ["relu", "softmax"], optimizer="adamw")
+    draw = np.random.default_rng(0)
+    net = ModernMLP(6, [5, 4], ["relu", "softmax"], optimizer="adamw")
     batches = [(draw.random((7, 6), np.float32), draw.integers(0, 4, 7)) for _ in range(3)]
     net.train(batches, batches, epochs=2, verbose=False)
     with tempfile.TemporaryDirectory() as folder:
@@ -184,7 +185,8 @@ def other_array(content, draw):
     values = np.load(io.BytesIO(content))
     kind = draw.integers(5)
     if kind == 0:
-        return as_npy(values.astype(["float16", "complex64", "object", "U3", "bool"][draw.integers(5)]))
+        kinds = ["float16", "complex64", "object", "U3", "bool"]
+        return as_npy(values.astype(kinds[draw.integers(5)]))
     if kind == 1:
         return as_npy(values[None])
     if kind == 2 and values.ndim:
@@ -194,7 +196,7 @@ def other_array(content, draw):
 
 
 def npz(folder, draw):
-    "A saved network: its bytes damaged, or a value of its text, or one of its members; foreign ones added."
+    "A saved network: its bytes damaged, a value of its text, or a member; foreign ones added."
     path, members = folder / "net.npz", dict(saved_network())
     kind, name = draw.integers(4), list(members)[draw.integers(len(members))]
     if kind == 0:
@@ -224,7 +226,7 @@ KINDS = {"idx": idx, "line": line, "npz": npz}
 
 
 def run(kind, count, seed=0):
-    "Try `count` inputs of one kind; what came of them, counted. An unexpected error names the input's number."
+    "Try `count` inputs of one kind; what came of them, counted. An unexpected error says which."
     outcomes: collections.Counter = collections.Counter()
     with tempfile.TemporaryDirectory() as folder:
         for number in range(count):

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 
 import pytest
-from browser import NOTEBOOKS, PHONE, SCREEN, report, site, visit  # noqa: F401 (report, site and visit are fixtures)
+from browser import NOTEBOOKS, PHONE, SCREEN, report, site, visit  # noqa: F401 (three are fixtures)
 
 pytestmark = pytest.mark.ci
 AXE = "axe-core@4.14.1"
@@ -45,7 +45,8 @@ def barriers(page, axe):
         "axe.run(document, {resultTypes: ['violations']}).then(result => result.violations)"
     )
     return [
-        f"{each['impact']}: {each['help']}: {len(each['nodes'])} times, such as {each['nodes'][0]['html'][:120]}"
+        f"{each['impact']}: {each['help']}: {len(each['nodes'])} times, "
+        f"such as {each['nodes'][0]['html'][:120]}"
         for each in found
     ]
 

@@ -1,4 +1,4 @@
-"A checkpoint is believed only what it can know; whatever else is in the file, the answer is a `CheckpointError`."
+"A checkpoint is believed only what it can know; whatever else it holds is a `CheckpointError`."
 
 import copy
 import math
@@ -150,7 +150,7 @@ def places(value, path=()):
 
 
 def forge(content, draw):
-    "A copy that is wrong in one place: another value, a missing or a foreign one, a number that is none."
+    "A copy that is wrong in one place: another value, a missing or foreign one, one that is none."
     content = copy.deepcopy(content)
     *way, last = draw.choice([place for place in places(content) if place])
     part = content

@@ -24,8 +24,9 @@ def test_check_names_argument_value_and_remedy():
 
 
 @pytest.mark.parametrize("value, whole, number", [
-    (3, True, True), (np.int64(3), True, True), (0, False, True), (True, False, False), (2.5, False, True),
-    (float("nan"), False, False), (np.float32("inf"), False, False), ("3", False, False), (None, False, False),
+    (3, True, True), (np.int64(3), True, True), (0, False, True), (True, False, False),
+    (2.5, False, True), (float("nan"), False, False), (np.float32("inf"), False, False),
+    ("3", False, False), (None, False, False),
 ])  # fmt: skip
 def test_numbers(value, whole, number):
     assert (is_whole(value), is_number(value)) == (whole, number)

@@ -20,7 +20,8 @@ def start(command, *words, **options):
 
 def test_a_pipe_that_closes_early():
     "As `fmnist_results report --published | head -1`, but without the luck of a buffer."
-    for words in (["fmnist_results", "report", "--published", "--budget", "full"], ["fmnist_data", "--help"]):
+    results = ["fmnist_results", "report", "--published", "--budget", "full"]
+    for words in (results, ["fmnist_data", "--help"]):
         reading, writing = os.pipe()
         os.close(reading)
         process = start(*words, stdout=writing)
@@ -46,7 +47,8 @@ def test_python_dash_m_is_a_command_too():
 
 
 @pytest.mark.parametrize("text, wrong", [
-    ("0", "at least 1"), ("-1", "at least 1"), ("x", "at least 1"), ("9" * 20, "at most 2147483647"),
+    ("0", "at least 1"), ("-1", "at least 1"), ("x", "at least 1"),
+    ("9" * 20, "at most 2147483647"),
     ("9" * 5000, "at most"), ("1.5", "at least 1"), ("11", "")])  # fmt: skip
 def test_numbers_of_a_command_line(text, wrong):
     if not wrong:

@@ -1,4 +1,4 @@
-"Any pictures become an `ImageData`, by position and checked; splits, batches and augmentation take them in any form."
+"Any pictures become a checked `ImageData`; splits, batches and augmentation take them in any form."
 
 import gzip
 import hashlib
@@ -94,7 +94,7 @@ def test_labels_and_images_are_taken_by_position():
 
 
 def test_digest_is_that_of_the_published_results():
-    "As fmnist.trials computed it before there was an ImageData: the SHA-256 of four SHA-256s of IDX files."
+    "As fmnist.trials computed it before ImageData: the SHA-256 of four SHA-256s of IDX files."
     sample = fashion_mnist_sample()
     digests = []
     for part in sample:
@@ -431,7 +431,7 @@ def test_split_by_position():
 
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_batches_by_position(shuffle):
-    "Each image keeps its label, in whatever form they come; the images' first pixels are their numbers."
+    "Each image keeps its label, in whatever form they come; the first pixels are their numbers."
     numbers = np.arange(60, dtype=np.uint8)[:, None, None] * np.ones((1, 2, 2), np.uint8)
     for images in (numbers, torch.as_tensor(numbers), numbers.tolist()):
         for labels in forms(LABELS):

@@ -292,7 +292,7 @@ def test_what_was_named_is_mentioned_if_it_fails(serve, nowhere):
 
 
 def test_other_data_are_not_replaced(serve, nowhere):
-    "A whole data set in the folder that was named is not Fashion-MNIST, and nothing else is given for it."
+    "A whole data set in the folder that was named is not Fashion-MNIST; nothing replaces it."
     store(nowhere / "digits", change=lambda part: part // 2)
     with pytest.raises(
         ValueError, match="holds other data than Fashion-MNIST .*ImageData.from_idx reads them"
@@ -413,7 +413,7 @@ def test_console_script_without_data(monkeypatch, nowhere):
 
 
 def test_debian_package_without_root(monkeypatch, tmp_path):
-    "Unpacked into the cache by programs that stand in for Debian's; they check how they are called."
+    "Unpacked into the cache by programs that stand in for Debian's; they check how one calls them."
     tools, target = tmp_path / "bin", files.DEBIAN_FOLDER
     tools.mkdir()
     (tools / "apt-get").write_text(

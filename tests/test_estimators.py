@@ -72,7 +72,8 @@ def test_it_takes_at_most_half_of_the_time():
     theirs = make_pipeline(StandardScaler(), MLPClassifier(random_state=0))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        rows = race({"theirs": theirs, "ours": MLPEstimator()}, {"digits": load_digits(return_X_y=True)})
+        contenders = {"theirs": theirs, "ours": MLPEstimator()}
+        rows = race(contenders, {"digits": load_digits(return_X_y=True)})
     seconds = [np.median([row["seconds"] for row in rows if row["name"] == name])
                for name in ("theirs", "ours")]
     assert seconds[1] < 0.5*seconds[0]
@@ -111,7 +112,8 @@ def test_inside_other_estimators(cls):
 def test_pieces(cls):
     X, y = load_digits(return_X_y=True)
     model = cls()
-    with pytest.raises(ValueError, match="classes is None, expected all classes, in the first call"):
+    said = "classes is None, expected all classes, in the first call"
+    with pytest.raises(ValueError, match=said):
         model.partial_fit(X[:9], y[:9])
     for start in range(0, 1500, 100):
         model.partial_fit(X[start:start + 100], y[start:start + 100], classes=range(10))
@@ -135,7 +137,8 @@ def test_weights_are_repetitions(cls, most):
 
 @pytest.mark.parametrize("weights, sentence", [
     (np.zeros(150), "weights that are not all zero"), (-np.ones(150), "numbers of at least 0"),
-    (np.full(150, np.nan), "finite numbers"), (np.ones(3), r"shape of sample_weight is \(3,\), expected \(150,\)"),
+    (np.full(150, np.nan), "finite numbers"),
+    (np.ones(3), r"shape of sample_weight is \(3,\), expected \(150,\)"),
 ], ids=range(4))
 def test_no_weights(weights, sentence):
     with pytest.raises(ValueError, match=sentence):
@@ -143,7 +146,8 @@ def test_no_weights(weights, sentence):
 
 
 @pytest.mark.parametrize("options", [
-    dict(epochs=0), dict(batch_size=0), dict(activation="relux"), dict(dropout=1), dict(layers=(0,)),
+    dict(epochs=0), dict(batch_size=0), dict(activation="relux"), dict(dropout=1),
+    dict(layers=(0,)),
     dict(learning_rate=-1), dict(weight_decay=-1),
 ], ids=str)
 def test_bad_options_are_named(options):
@@ -152,7 +156,8 @@ def test_bad_options_are_named(options):
 
 
 def test_no_epochs_are_refused_by_both():
-    with pytest.raises(ValueError, match="epochs is 0, expected a whole number of at least 1, or None"):
+    said = "epochs is 0, expected a whole number of at least 1, or None"
+    with pytest.raises(ValueError, match=said):
         TorchEstimator(epochs=0).fit(*load_iris(return_X_y=True))
 
 
@@ -186,7 +191,8 @@ def test_random_state():
 def own_builder(features, classes, depth):
     "A network of one's own, which names what it wants to know."
     from torch import nn
-    return nn.Sequential(*(nn.Linear(features, features) for _ in range(depth)), nn.Linear(features, classes))
+    return nn.Sequential(*(nn.Linear(features, features) for _ in range(depth)),
+                         nn.Linear(features, classes))
 
 
 def test_torch_takes_any_builder():

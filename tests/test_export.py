@@ -99,7 +99,7 @@ def test_saved_network_comes_back(network, tmp_path):
 
 
 def test_small_weights(network, tmp_path):
-    "With 16 bits nearly the same answers, with 8 similar ones; the ONNX file says what the .npz says."
+    "With 16 bits nearly the same answers, with 8 similar ones; the ONNX says what the .npz says."
     model, _ = network
     before = answers(model)
     for bits, most in ((16, 0.01), (8, 0.15)):
@@ -114,7 +114,8 @@ def test_sizes(tmp_path):
     sizes = {}
     for bits in (32, 16, 8):
         save_network(MLP(784, [128, 10], ["relu", "softmax"], "he"), tmp_path / "a.npz", bits=bits)
-        onnx = to_onnx(MLP(784, [128, 10], ["relu", "softmax"], "he"), tmp_path / "a.onnx", bits=bits)
+        net = MLP(784, [128, 10], ["relu", "softmax"], "he")
+        onnx = to_onnx(net, tmp_path / "a.onnx", bits=bits)
         sizes[bits] = (tmp_path / "a.npz").stat().st_size, onnx
     for npz in (0, 1):
         assert 0.49 < sizes[16][npz] / sizes[32][npz] < 0.52
@@ -194,7 +195,8 @@ def test_plot(tmp_path):
 
 def test_an_mlp_needs_no_torch(tmp_path):
     save_network(mlp("relu"), tmp_path / "net.npz")
-    program = ("import sys; sys.modules['torch'] = None; from fmnist.export import load_network, to_onnx;"
+    program = ("import sys; sys.modules['torch'] = None;"
+               "from fmnist.export import load_network, to_onnx;"
                f"net = load_network({str(tmp_path / 'net.npz')!r});"
                f"to_onnx(net, {str(tmp_path / 'net.onnx')!r}); print(net.layers)")
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
@@ -274,8 +276,9 @@ def saved(request, tmp_path):
 @pytest.mark.parametrize("change", [
     dict(builder="os:system"), dict(builder=None), dict(builder=["fmnist.mlp:MLP"]),
     dict(settings=None), dict(settings=[]), dict(settings={}), dict(kind="MLP"), dict(kind=3),
-    dict(settings={"evil": 1}), dict(settings={"channels": [10**6]*5, "input_size": 10**6, "layers": [10**9],
-                                               "activations": ["softmax"]}),
+    dict(settings={"evil": 1}),
+    dict(settings={"channels": [10**6]*5, "input_size": 10**6, "layers": [10**9],
+                   "activations": ["softmax"]}),
     dict(settings={"channels": ["x"]}), dict(settings={"layers": 5, "input_size": "a"}),
     dict(settings={"seed": 0, "text": "x"*20_000}),
 ], ids=range(13))
@@ -307,7 +310,8 @@ def test_foreign_arrays(saved):
     huge, scale = good.astype(np.float64), good.astype(np.float32)
     huge.flat[0] = 1e300
     for changed in ({name: npy(np.full(good.shape, np.nan))}, {name: npy(good[..., None])},
-                    {name: npy(np.full(good.shape, {}, object))}, {name: npy(huge)}, {name: b"no array"},
+                    {name: npy(np.full(good.shape, {}, object))}, {name: npy(huge)},
+                    {name: b"no array"},
                     {"evil": npy(scale)}, {f"{name}.scale": npy(np.ones(1))}):
         before = members(saved)
         rewrite(saved, **changed)

@@ -41,7 +41,8 @@ def test_the_figure_has_a_tick_for_each_seed(found):
 
 def test_failures_are_rows_too():
     found = STUDIES["learning_rate"].read(published_folder())
-    kinds = [getattr(record, "kind", "done") for runs in found.arms.values() for record in runs.values()]
+    kinds = [getattr(record, "kind", "done") for runs in found.arms.values()
+             for record in runs.values()]
     assert list(found.frame()["outcome"]) == kinds and "diverged" in kinds
 
 
@@ -74,5 +75,6 @@ def test_a_small_p_is_not_called_nought():
 def test_validation_does_not_choose_where_nothing_was_held_out():
     fast = STUDIES["fast_cnn"].read(published_folder()).arms["fast"]
     two = {"one": fast, "another": fast}
-    assert chosen_by_validation(two) == "Nothing was held out in some arms: validation does not choose."
+    said = "Nothing was held out in some arms: validation does not choose."
+    assert chosen_by_validation(two) == said
     assert "alidation" not in Findings(STUDIES["fast_cnn"], {"fast": fast}).table()

@@ -20,7 +20,8 @@ X, Y = next(iter(cnn_batches(DATA, batch_size=32)[0]))
 
 def double_parts():
     backbone = nn.Sequential(CNNModel(channels=(4, 8, 8, 8, 8)).features, nn.Flatten()).double()
-    mlp = MLP(72, [16, 10], ["gelu", "softmax"], initialization="he", library="torch", dtype="float64")
+    mlp = MLP(72, [16, 10], ["gelu", "softmax"], initialization="he", library="torch",
+              dtype="float64")
     return backbone, Head(mlp)
 
 
@@ -42,7 +43,8 @@ def test_gradients(criterion, training):
     backbone.train(training)
     head.train(training)
     # not the biases before batch normalisation, whose gradient is 0 but for rounding
-    kernels = [layer.weight for layer in backbone.modules() if isinstance(layer, (nn.Conv2d, nn.BatchNorm2d))]
+    kernels = [layer.weight for layer in backbone.modules()
+               if isinstance(layer, (nn.Conv2d, nn.BatchNorm2d))]
     asked = [*kernels, *head.parameters()]
     ours = torch.autograd.grad(criterion(head(backbone(X.double())), Y), asked)
     expected = torch.autograd.grad(criterion(by_torch(head, backbone(X.double())), Y), asked)
@@ -65,13 +67,15 @@ def test_two_forward_passes_before_one_backward_pass():
 
 
 def test_dropout_follows_the_mode_and_the_random_state():
-    head = Head(MLP(72, [1000, 10], ["relu", "softmax"], initialization="he", dropout=0.25, library="torch"))
+    head = Head(MLP(72, [1000, 10], ["relu", "softmax"], initialization="he", dropout=0.25,
+                    library="torch"))
     a = torch.randn(32, 72, generator=torch.Generator().manual_seed(0))
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
         first, second = head(a), head(a)
         head.mlp.logits(a, cache := [])
-        kept = (cache[2] > 0).float().mean().item()  # what enters the last layer: not ReLU's zeros, and not dropped
+        # what enters the last layer: not ReLU's zeros, and not dropped
+        kept = (cache[2] > 0).float().mean().item()
         torch.manual_seed(0)
         assert torch.equal(head(a), first) and not torch.equal(first, second)
         assert torch.equal(head.eval()(a), head(a))
@@ -80,10 +84,14 @@ def test_dropout_follows_the_mode_and_the_random_state():
 
 
 @pytest.mark.parametrize("make, message", [
-    (lambda: Head(ModernMLP(72, [10], ["softmax"], library="torch")), "the class of mlp is 'ModernMLP', expected MLP"),
-    (lambda: Head(MLP(72, [10], ["softmax"])), "of mlp is .'numpy', 0., expected torch and a single seed"),
-    (lambda: Head(MLP(72, [10], ["softmax"], library="torch", seed=[0, 1])), "expected torch and a single seed"),
-    (lambda: Head(MLP(100, [10], ["softmax"], library="torch"))(torch.zeros(32, 72)), "the shape of x is .32, 72."),
+    (lambda: Head(ModernMLP(72, [10], ["softmax"], library="torch")),
+     "the class of mlp is 'ModernMLP', expected MLP"),
+    (lambda: Head(MLP(72, [10], ["softmax"])),
+     "of mlp is .'numpy', 0., expected torch and a single seed"),
+    (lambda: Head(MLP(72, [10], ["softmax"], library="torch", seed=[0, 1])),
+     "expected torch and a single seed"),
+    (lambda: Head(MLP(100, [10], ["softmax"], library="torch"))(torch.zeros(32, 72)),
+     "the shape of x is .32, 72."),
 ])
 def test_a_head_that_does_not_fit(make, message):
     with pytest.raises(ValueError, match=message):
@@ -91,7 +99,8 @@ def test_a_head_that_does_not_fit(make, message):
 
 
 def test_other_classes_and_sizes():
-    model = hybrid_model(channels=(4, 8, 8, 8, 8), hidden=(16,), classes=3, size=20, dropout=0.3).eval()
+    model = hybrid_model(channels=(4, 8, 8, 8, 8), hidden=(16,), classes=3, size=20, dropout=0.3)
+    model.eval()
     assert (model.classifier[1].p, model.classifier[2].dropout) == (0.3, 0.3)
     assert model(torch.zeros(5, 1, 20, 20)).shape == (5, 3)
 
@@ -104,7 +113,8 @@ def run(path, **options):
 
 def test_fit_trains_it_like_any_network(tmp_path):
     before = torch.random.get_rng_state()
-    (history, model), (again, twin), (other, _) = run(tmp_path), run(tmp_path), run(tmp_path, seed=1)
+    (history, model), (again, twin) = run(tmp_path), run(tmp_path)
+    other, _ = run(tmp_path, seed=1)
     assert torch.equal(torch.random.get_rng_state(), before)
     losses = [[epoch.valid_loss for epoch in each.epochs] for each in (history, again, other)]
     assert losses[0] == losses[1] != losses[2]

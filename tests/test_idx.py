@@ -19,7 +19,7 @@ many = settings(
 
 
 def load(path, content):
-    "What becomes of a file with this content: the array, or None for an IDXError that names the file."
+    "What becomes of a file with this content: the array; None for an IDXError that names the file."
     path.write_bytes(content)
     try:
         return load_idx_file(path)

@@ -35,7 +35,8 @@ def test_what_it_imports_is_a_part_of_it(folder):
     (folder / "own_parts").mkdir()
     (folder / "own_parts" / "__init__.py").write_text("from . import width\nimport json\n")
     (folder / "own_parts" / "width.py").write_text("import own_nets\nWIDTH = 4\n")  # a circle
-    (folder / "own_nets.py").write_text("import own_parts.width as w\ndef small(): return w.WIDTH\n")
+    source = "import own_parts.width as w\ndef small(): return w.WIDTH\n"
+    (folder / "own_nets.py").write_text(source)
     first = code_digest("own_nets:small")
     assert named("own_nets:small")() == 4 and code_digest("own_nets") == first
     (folder / "own_parts" / "width.py").write_text("import own_nets\nWIDTH = 64\n")
@@ -55,7 +56,10 @@ def test_looking_for_imports_runs_nothing(folder, capsys):
     "Neither scripts nor what a function imports when it is called; what cannot be read is no part."
     (folder / "own_needs.py").write_text("print('a script')\ndef main(): pass\n")
     (folder / "own_parts.py").write_text("print 'of another age'\n")
-    source = "def small():\n    from own_parts import x\nif __name__ == '__main__':\n    from own_needs import main\n"
+    source = (
+        "def small():\n    from own_parts import x\n"
+        "if __name__ == '__main__':\n    from own_needs import main\n"
+    )
     (folder / "own_nets.py").write_text(source)
     first = code_digest("own_nets:small")
     (folder / "own_needs.py").write_text("print('another script')\n")
@@ -91,7 +95,7 @@ def test_what_a_module_itself_lacks_is_said_as_python_says_it(folder):
     (folder / "own_needs.py").write_text("import nowhere_at_all\n")
     with pytest.raises(ModuleNotFoundError, match="nowhere_at_all"):
         load_module("own_needs")
-    (folder / "nowhere_at_all9.py").write_text("import nowhere_at_all\n")  # a name that begins alike
+    (folder / "nowhere_at_all9.py").write_text("import nowhere_at_all\n")  # a name that begins so
     with pytest.raises(ModuleNotFoundError, match="nowhere_at_all"):
         load_module("nowhere_at_all9")
 

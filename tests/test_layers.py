@@ -64,7 +64,8 @@ def test_networks_side_by_side_are_what_they_are_alone():
         alone.params = {name: value[r] for name, value in many.params.items()}
         loss = criterion.forward(alone.forward(x[r], cache), labels[r], cache)
         assert loss == pytest.approx(losses[r], rel=1e-12)
-        np.testing.assert_allclose(alone.backward(criterion.backward(cache), cache), dx[r], atol=1e-12)
+        gradient = alone.backward(criterion.backward(cache), cache)
+        np.testing.assert_allclose(gradient, dx[r], atol=1e-12)
         for name, gradient in alone.grads.items():
             np.testing.assert_allclose(gradient, many.grads[name][r], atol=1e-12)
 
@@ -139,7 +140,8 @@ def test_an_activation_is_added_in_one_place(monkeypatch):
 
 
 @pytest.mark.parametrize("labels, sentence", [
-    (-np.ones(5, int), r"the range of labels is \(-1.0, -1.0\), expected whole numbers within 0 to 3"),
+    (-np.ones(5, int),
+     r"the range of labels is \(-1.0, -1.0\), expected whole numbers within 0 to 3"),
     (np.full(5, 4), "expected whole numbers within 0 to 3"),
     (np.full(5, 0.5), "expected whole numbers within 0 to 3"),
     (np.zeros(3, int), r"the shape of labels is \(3,\), expected \(5,\), one for each image"),
@@ -159,14 +161,16 @@ def test_labels_are_taken_by_position():
     pandas = pytest.importorskip("pandas")
     z, labels = np.random.default_rng(0).standard_normal((5, 4)), [0, 3, 1, 1, 2]
     series = pandas.Series(labels, index=[4, 3, 2, 1, 0])
-    losses = [SoftmaxCrossEntropy().forward(z, given) for given in (labels, series, torch.tensor(labels))]
+    forms = labels, series, torch.tensor(labels)
+    losses = [SoftmaxCrossEntropy().forward(z, given) for given in forms]
     assert losses[0] == losses[1] == losses[2]
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_batch_normalisation_needs_a_batch(count):
     norm = BatchNorm(np.ones(3))
-    with pytest.raises(ValueError, match=f"images in a batch is {count}, expected at least 2: batch norm"):
+    said = f"images in a batch is {count}, expected at least 2: batch norm"
+    with pytest.raises(ValueError, match=said):
         norm.forward(np.ones((count, 3)), [])
     assert norm.forward(np.ones((count, 3))).shape == (count, 3)
     assert np.array_equal(norm.memory["mean"], np.zeros((1, 3)))

@@ -1,4 +1,4 @@
-"What can be an arm by its import path: networks, estimators and learners, written as people write them."
+"What can be an arm by its import path: networks, estimators, learners, as people write them."
 
 import sys
 
@@ -20,7 +20,8 @@ from fmnist.trials import split_batches
 
 class Base(nn.Sequential):
     def __init__(self, hidden, slope=0.1):
-        super().__init__(nn.Flatten(), nn.Linear(784, hidden), nn.LeakyReLU(slope), nn.Linear(hidden, 10))
+        super().__init__(nn.Flatten(), nn.Linear(784, hidden), nn.LeakyReLU(slope),
+                         nn.Linear(hidden, 10))
 
 class Narrow(Base):
     def __init__(self, width=4):
@@ -74,8 +75,9 @@ def seven():
     data = fashion_mnist_sample()
     train, test = data.train_labels < 7, data.test_labels < 7
     wide = lambda images: np.pad(images, ((0, 0), (2, 2), (0, 0)))
-    return ImageData(wide(data.train_images[train]), data.train_labels[train], wide(data.test_images[test]),
-                     data.test_labels[test], data.classes[:7], "seven")
+    return ImageData(wide(data.train_images[train]), data.train_labels[train],
+                     wide(data.test_images[test]), data.test_labels[test], data.classes[:7],
+                     "seven")
 """
 
 
@@ -120,17 +122,22 @@ def test_settings_are_those_that_the_class_hands_on():
 
 
 def test_a_function_that_does_not_say_what_it_returns_is_told_how():
-    with pytest.raises(ValueError, match="returns is 'KNeighborsClassifier', expected an `nn.Module`; .* announced"):
+    said = "returns is 'KNeighborsClassifier', expected an `nn.Module`; .* announced"
+    with pytest.raises(ValueError, match=said):
         run(arm("own_learners:near_but_silent"))
     assert learner_of("own_learners:near") is learner_of("own_learners:dotted")
 
 
-@pytest.mark.parametrize("model", ["own_learners:flexible", "fmnist.modern_cnn:modern_cnn", "cnn", "hybrid"])
+@pytest.mark.parametrize("model", ["own_learners:flexible", "fmnist.modern_cnn:modern_cnn", "cnn",
+                                   "hybrid"])
 def test_the_data_decide_the_number_of_classes_and_the_shape(model):
-    usual = dict(channels=[4], kernel_sizes=[3], strides=[1], paddings=[1], pool_after=[1], hidden=[8])
+    usual = dict(channels=[4], kernel_sizes=[3], strides=[1], paddings=[1], pool_after=[1],
+                 hidden=[8])
     modern = dict(channels=[32], pool_after=[1])
-    settings = {"own_learners:flexible": {}, "fmnist.modern_cnn:modern_cnn": modern}.get(model, usual)
-    result = run(arm(model, **settings), data=f"seven-{seven_digest()}", source="own_learners:seven", images=64)
+    special = {"own_learners:flexible": {}, "fmnist.modern_cnn:modern_cnn": modern}
+    settings = special.get(model, usual)
+    result = run(arm(model, **settings), data=f"seven-{seven_digest()}",
+                 source="own_learners:seven", images=64)
     assert np.shape(result.scores.confusion) == (7, 7)
 
 
@@ -142,7 +149,8 @@ def seven_digest():
 
 @pytest.mark.parametrize("share", [1, 2, -0.1, "0.2", float("nan")])
 def test_a_share_for_validation_that_cannot_be_is_refused(share):
-    with pytest.raises(ValueError, match="valid_fraction is .*, expected a number from 0 to below 1"):
+    said = "valid_fraction is .*, expected a number from 0 to below 1"
+    with pytest.raises(ValueError, match=said):
         Trial("chance", {}, 1, valid_fraction=share)
 
 

@@ -38,7 +38,7 @@ def make(project, *words):
 
 
 def python(project, **answers):
-    "A Python that answers the Makefile's questions as told: exit codes for texts that its `-c` argument contains."
+    "A Python that answers the Makefile as told: exit codes for texts that its `-c` argument holds."
     cases = "".join(
         f'case "$*" in *{text}*) exit {code};; esac\n' for text, code in answers.items()
     )

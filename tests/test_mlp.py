@@ -15,8 +15,8 @@ from fmnist.data import fashion_mnist_sample, mlp_batches
 from fmnist.layers import ACTIVATIONS, loss_of
 from fmnist.mlp import MLP, ReplicaBatches, replica_batches
 
-SMALL = dict(input_size=784, layers=[32, 16, 10], activations=["gelu", "relu", "softmax"], dropout=0.3,
-             learning_rate=0.1)
+SMALL = dict(input_size=784, layers=[32, 16, 10], activations=["gelu", "relu", "softmax"],
+             dropout=0.3, learning_rate=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +44,16 @@ def trained(sample, epochs, seed=3, batch_size=64, **options):
 
 
 @pytest.mark.parametrize("changed, sentence", [
-    (dict(activations=["gelu", "swish", "softmax"]), r"activations\[1\] is 'swish', expected one of relu, leaky_relu"),
+    (dict(activations=["gelu", "swish", "softmax"]),
+     r"activations\[1\] is 'swish', expected one of relu, leaky_relu"),
     (dict(activations=["gelu"]*3), "the last of activations is 'gelu', expected softmax"),
-    (dict(activations=["gelu", "softmax"]), r"expected a list of 3 names, one for each of the layers \[32, 16, 10\]"),
+    (dict(activations=["gelu", "softmax"]),
+     r"expected a list of 3 names, one for each of the layers \[32, 16, 10\]"),
     (dict(input_size=0), "input_size is 0, expected a whole number of at least 1"),
     (dict(layers=[]), r"layers is \[\], expected a list of whole numbers"),
     (dict(layers=[32, 16.0, 10]), r"layers is \[32, 16.0, 10\], expected"),
-    (dict(initialization="zeros"), "initialization is 'zeros', expected one of random, he, glorot, xavier"),
+    (dict(initialization="zeros"),
+     "initialization is 'zeros', expected one of random, he, glorot, xavier"),
     (dict(random_scale=0), "random_scale is 0, expected a number above 0"),
     (dict(dropout=1), "dropout is 1, expected a probability of dropping, 0 <= dropout < 1"),
     (dict(learning_rate=float("nan")), "learning_rate is nan, expected a number above 0"),
@@ -63,8 +66,8 @@ def test_arguments(changed, sentence):
         MLP(**SMALL | changed)
 
 
-@pytest.mark.parametrize("library, dtype, seed, dropout",
-                         [*product(("numpy", "torch"), ("float32", "float64"), (0, [0, 1]), (0, 0.01, 0.3))])
+@pytest.mark.parametrize("library, dtype, seed, dropout", [
+    *product(("numpy", "torch"), ("float32", "float64"), (0, [0, 1]), (0, 0.01, 0.3))])
 def test_a_step_is_forward_backward_update(batch, library, dtype, seed, dropout):
     options = dict(seed=seed, library=library, dtype=dtype)
     network = 784, [32, 16, 10], ["gelu", "relu", "softmax"], "he", dropout, 0.1
@@ -76,7 +79,8 @@ def test_a_step_is_forward_backward_update(batch, library, dtype, seed, dropout)
         plain.update_params(plain.backward(y, cache))
     eps = 1e-6 if dtype == "float32" else 1e-14
     for name, value in before.items():
-        np.testing.assert_allclose(np.asarray(fused.params[name]), np.asarray(plain.params[name]), atol=eps)
+        np.testing.assert_allclose(np.asarray(fused.params[name]), np.asarray(plain.params[name]),
+                                   atol=eps)
         assert (np.asarray(fused.params[name]) != np.asarray(value)).any()
     p = np.asarray(p)
     y = np.eye(10)[y] + 0*p
@@ -89,8 +93,8 @@ def test_settings_of_numpy_keep_the_type(batch):
     x, y = batch
     for library, dtype in product(("numpy", "torch"), ("float32", "float64")):
         rate = np.logspace(-2, -1, 3)[1]
-        net = MLP(784, [9]*len(ACTIVATIONS) + [10], [*ACTIVATIONS, "softmax"], dropout=np.float64(0.5),
-                  learning_rate=rate, library=library, dtype=dtype)
+        net = MLP(784, [9]*len(ACTIVATIONS) + [10], [*ACTIVATIONS, "softmax"],
+                  dropout=np.float64(0.5), learning_rate=rate, library=library, dtype=dtype)
         net.learning_rate = rate
         net.step(x, y)
         net.forward(x, cache := [])
@@ -125,11 +129,13 @@ def test_large_finite_numbers_are_numbers(batch):
 
 @pytest.mark.parametrize("change, sentence", [
     (lambda x, y: (x[:, :100], y), r"the shape of x is \(64, 100\), expected \(m, 784\)"),
-    (lambda x, y: (x, y[:3]), r"the shape of labels is \(3,\), expected \(64,\), one for each image"),
+    (lambda x, y: (x, y[:3]),
+     r"the shape of labels is \(3,\), expected \(64,\), one for each image"),
     (lambda x, y: (x, y + 5), "expected whole numbers within 0 to 9"),
     (lambda x, y: (x, y - 1), "expected whole numbers within 0 to 9"),
     (lambda x, y: (x[:0], y[:0]), "the number of images in a batch is 0, expected at least 1"),
-    (lambda x, y: (x, np.full((64, 10), 5.0)), r"the sums of labels is \(50.0, 50.0\), expected distributions"),
+    (lambda x, y: (x, np.full((64, 10), 5.0)),
+     r"the sums of labels is \(50.0, 50.0\), expected distributions"),
 ])
 def test_a_refused_step_leaves_the_weights(batch, change, sentence):
     net = MLP(**SMALL)
@@ -168,7 +174,8 @@ def test_eight_threads_may_ask_at_once(sample):
             if not np.array_equal(net.predict_proba(part), answer):
                 wrong.append(1)
 
-    threads = [threading.Thread(target=ask, args=pair) for pair in zip(parts, expected, strict=True)]
+    threads = [threading.Thread(target=ask, args=pair)
+               for pair in zip(parts, expected, strict=True)]
     state = pickle.dumps(net)
     for thread in threads:
         thread.start()
@@ -183,11 +190,13 @@ def test_diverged_training_goes_back(sample, batch):
     train, valid, _ = mlp_batches(sample)
     wild.train(train, valid, epochs=1, verbose=False)
     before, wild.learning_rate = wild.state(), 1e30
-    with pytest.raises(TrainingDiverged, match=r"in epoch 2, batch 2: lower learning_rate \(1e\+30\)") as caught:
+    said = r"in epoch 2, batch 2: lower learning_rate \(1e\+30\)"
+    with pytest.raises(TrainingDiverged, match=said) as caught:
         wild.train(train, valid, epochs=1)
     assert caught.value.history == wild.history and len(wild.history.epochs) == 1
     assert_same(wild.state(), before)
-    few = sample.replace(train_images=sample.train_images[:80], train_labels=sample.train_labels[:80])
+    few = sample.replace(train_images=sample.train_images[:80],
+                         train_labels=sample.train_labels[:80])
     one_batch = mlp_batches(few)[0]
     with pytest.raises(TrainingDiverged, match="the loss became nan in epoch 2, validation:"):
         wild.train(one_batch, valid, epochs=1)
@@ -196,16 +205,18 @@ def test_diverged_training_goes_back(sample, batch):
     with pytest.raises(TrainingDiverged, match=r"in epoch 1, validation \(seed 5\)"):
         many.train(one_batch, valid, epochs=1, verbose=False)
     wild.params["W0"][:] = np.inf
-    with np.errstate(all="ignore"), pytest.raises(TrainingDiverged, match="the loss became nan: lower"):
+    said = "the loss became nan: lower"
+    with np.errstate(all="ignore"), pytest.raises(TrainingDiverged, match=said):
         wild.step(*batch)
 
 
 @pytest.mark.parametrize("empty", [[], iter([])])  # the second has no length
 def test_there_must_be_batches(batch, empty):
     net = MLP(**SMALL)
-    with pytest.raises(ValueError, match="the number of batches in train_batches is 0, expected at least one"):
+    said = "the number of batches in {} is 0, expected at least one"
+    with pytest.raises(ValueError, match=said.format("train_batches")):
         net.train(empty, [batch], epochs=1)
-    with pytest.raises(ValueError, match="the number of batches in val_batches is 0, expected at least one"):
+    with pytest.raises(ValueError, match=said.format("val_batches")):
         net.train([batch], empty, epochs=1)
     with pytest.raises(ValueError, match=r"batches is \[\], expected at least one batch"):
         net.evaluate([])
@@ -233,7 +244,8 @@ def test_a_crash_changes_nothing(sample, tmp_path):
     trained(sample, 2).save(tmp_path/"two.npz")
     for epochs in (1, 2):  # two more epochs after these, stopped after the first
         more = MLP.load(tmp_path/"two.npz")
-        more.train(*mlp_batches(sample, seed=3)[:2], epochs=epochs, checkpoint=tmp_path/"more.npz", verbose=False)
+        more.train(*mlp_batches(sample, seed=3)[:2], epochs=epochs,
+                   checkpoint=tmp_path/"more.npz", verbose=False)
     assert_same(more.params, straight.params)
 
 
@@ -257,7 +269,8 @@ def test_a_checkpoint_knows_its_training(sample, tmp_path):
         MLP(784, [5, 10], ["relu", "softmax"]).train(*mlp_batches(sample)[:2], checkpoint=file)
     with pytest.raises(ValueError, match="has 3 epochs, this network 4, which it would replace"):
         trained(sample, 4).train(*mlp_batches(sample, seed=3)[:2], checkpoint=file)
-    with pytest.raises(ValueError, match=r"the state is .*, expected arrays of shapes \{'W0': \(784, 32\)"):
+    said = r"the state is .*, expected arrays of shapes \{'W0': \(784, 32\)"
+    with pytest.raises(ValueError, match=said):
         net.set_state(MLP(784, [5, 10], ["relu", "softmax"]).state())
 
 
@@ -271,7 +284,8 @@ def test_a_changed_rate_is_saved(tmp_path):
 
 
 def test_stopping_early_goes_back_and_can_be_resumed(sample, tmp_path):
-    few = sample.replace(train_images=sample.train_images[:200], train_labels=sample.train_labels[:200])
+    few = sample.replace(train_images=sample.train_images[:200],
+                         train_labels=sample.train_labels[:200])
     train, valid, _ = mlp_batches(few)
 
     def run(epochs, patience=5, **options):
@@ -287,8 +301,10 @@ def test_stopping_early_goes_back_and_can_be_resumed(sample, tmp_path):
     file = tmp_path/"early.npz"
     run(best + 3, checkpoint=file)
     assert_same(run(200, checkpoint=file).params, whole.params)
-    assert_same(run(200, checkpoint=file).params, whole.params)  # finished already: back at the best at once
-    with pytest.raises(ValueError, match="patience is 0, expected a whole number of at least 1, or None"):
+    # finished already: back at the best at once
+    assert_same(run(200, checkpoint=file).params, whole.params)
+    said = "patience is 0, expected a whole number of at least 1, or None"
+    with pytest.raises(ValueError, match=said):
         run(3, patience=0)
 
 
@@ -304,9 +320,11 @@ def test_weights_of_classes_are_pytorch_s(batch):
     history = net.train([(x, y)], [(x, y)], epochs=1, class_weight=weights, verbose=False)
     assert history.epochs[0].train_loss == pytest.approx(loss.item(), rel=1e-12)
     for name, leaf in zip(net.params, (W0, b0, W1, b1), strict=True):
-        np.testing.assert_allclose(before[name] - net.params[name], 0.1*leaf.grad.numpy(), atol=1e-12)
-    for wrong, sentence in [([1, 2], "class_weight is .*, expected 10 numbers"), ({11: 1}, r"some of 0 to 9"),
-                            ([-1]*10, "numbers of at least 0"), ([0]*10, "not all of them 0")]:
+        step = before[name] - net.params[name]
+        np.testing.assert_allclose(step, 0.1*leaf.grad.numpy(), atol=1e-12)
+    for wrong, sentence in [([1, 2], "class_weight is .*, expected 10 numbers"),
+                            ({11: 1}, r"some of 0 to 9"), ([-1]*10, "numbers of at least 0"),
+                            ([0]*10, "not all of them 0")]:
         with pytest.raises(ValueError, match=sentence):
             net.train([(x, y)], [(x, y)], epochs=1, class_weight=wrong)
 
@@ -314,7 +332,8 @@ def test_weights_of_classes_are_pytorch_s(batch):
 def test_weights_of_images(batch):
     x, y = batch
     some = np.arange(64) < 20
-    by_weight, alone = (MLP(784, [9, 10], ["tanh", "softmax"], "he", dtype="float64") for _ in range(2))
+    by_weight, alone = (MLP(784, [9, 10], ["tanh", "softmax"], "he", dtype="float64")
+                        for _ in range(2))
     by_weight.train([(x, y, some.astype(float))], [(x, y)], epochs=2, verbose=False)
     alone.train([(x[some], y[some])], [(x, y)], epochs=2, verbose=False)
     for name in alone.params:
@@ -331,12 +350,14 @@ def test_networks_side_by_side(sample, library, tmp_path):
         history = alone.train(*mlp_batches(sample, seed=seed)[:2], epochs=2, verbose=False)
         for name in alone.params:
             np.testing.assert_allclose(three.params[name][r], alone.params[name], atol=1e-12)
-        assert histories[r].epochs[-1].valid_loss == pytest.approx(history.epochs[-1].valid_loss, abs=1e-12)
+        loss = history.epochs[-1].valid_loss
+        assert histories[r].epochs[-1].valid_loss == pytest.approx(loss, abs=1e-12)
     assert len(three.evaluate(batches[2])) == 3
     three.save(tmp_path/"three.npz")
     x = np.zeros((2, 784))
     assert np.array_equal(MLP.load(tmp_path/"three.npz").predict_proba(x), three.predict_proba(x))
-    with pytest.raises(ValueError, match=r"the sizes of parts \(batches, images\) is .*, expected equal ones"):
+    said = r"the sizes of parts \(batches, images\) is .*, expected equal ones"
+    with pytest.raises(ValueError, match=said):
         ReplicaBatches([batches[0].parts[0], batches[1].parts[0]])
 
 

@@ -1,4 +1,4 @@
-"Every notebook can be taken away alone: badges, setup cell, and what Kaggle's command-line tool needs."
+"Every notebook can be taken away alone: badges, setup cell, what Kaggle's command-line tool needs."
 
 import json
 import re

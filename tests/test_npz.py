@@ -37,7 +37,8 @@ def members(path):
 
 def rewrite(path, changed, compression=zipfile.ZIP_STORED):
     "The file with other members; None takes one out."
-    kept = {name: content for name, content in (members(path) | changed).items() if content is not None}
+    after = members(path) | changed
+    kept = {name: content for name, content in after.items() if content is not None}
     with zipfile.ZipFile(path, "w", compression) as archive:
         for name, content in kept.items():
             archive.writestr(name, content)
@@ -68,7 +69,8 @@ def test_no_file_is_no_checkpoint_error(tmp_path):
         MLP.load(tmp_path / "nowhere.npz")
 
 
-@pytest.mark.parametrize("content", [b"", b"weights: none", b"PK\x03\x04", npy(np.ones(3))], ids=range(4))
+@pytest.mark.parametrize("content", [b"", b"weights: none", b"PK\x03\x04", npy(np.ones(3))],
+                         ids=range(4))
 def test_foreign_files(tmp_path, content):
     (tmp_path / "other.npz").write_bytes(content)
     with pytest.raises(CheckpointError, match="other.npz is not a file that `save` has written"):
@@ -80,7 +82,8 @@ def test_foreign_files(tmp_path, content):
     ({"about.npy": None}, "about is missing"),
     ({"evil.npy": npy(np.ones(3))}, "evil does not belong to such a network"),
     ({"extra.v.W7.npy": npy(np.ones(3))}, "extra.v.W7 does not belong"),
-    ({"W0.npy": npy(np.ones((6, 4), np.float32))}, r"W0 is float32 \(6, 4\), expected shape \(6, 5\)"),
+    ({"W0.npy": npy(np.ones((6, 4), np.float32))},
+     r"W0 is float32 \(6, 4\), expected shape \(6, 5\)"),
     ({"W0.npy": npy(np.full((6, 5), np.nan, np.float32))}, "W0 has numbers that are not finite"),
     ({"W0.npy": npy(np.full((6, 5), "x"))}, "W0 is <U1"),
     ({"W0.npy": npy(np.array([[{}]*5]*6, object))}, "W0 is object"),
@@ -98,7 +101,8 @@ def test_foreign_members(saved, changed, sentence):
 @pytest.mark.parametrize("change", [
     lambda about: "no JSON", lambda about: "[]", lambda about: "null", lambda about: "{}",
     lambda about: about.update(config=None), lambda about: about.update(config={"layers": 3}),
-    lambda about: about["config"].update(layers="abc"), lambda about: about["config"].update(layers=[-5, 4]),
+    lambda about: about["config"].update(layers="abc"),
+    lambda about: about["config"].update(layers=[-5, 4]),
     lambda about: about["config"].update(seed=None), lambda about: about["config"].update(evil=1),
     lambda about: about["config"].update(learning_rate=float("nan")),
     lambda about: about["config"].update(learning_rate=1e9),
@@ -159,7 +163,8 @@ def test_leftovers_of_killed_writers_are_removed(tmp_path):
     for name in (f".run[1].npz.{DEAD}-abcd.tmp", f".run1.npz.{DEAD}-abcd.tmp", "run[1].npz.tmp"):
         (tmp_path / name).write_bytes(b"half")
     remove_leftovers(path)
-    assert sorted(each.name for each in tmp_path.iterdir()) == [f".run1.npz.{DEAD}-abcd.tmp", "run[1].npz.tmp"]
+    left = sorted(each.name for each in tmp_path.iterdir())
+    assert left == [f".run1.npz.{DEAD}-abcd.tmp", "run[1].npz.tmp"]
     draw = np.random.default_rng(0)
     batches = [(draw.random((7, 6), np.float32), draw.integers(0, 4, 7))]
     (tmp_path / f".run[1].npz.{DEAD}-abcd.tmp").write_bytes(b"half")

@@ -1,4 +1,4 @@
-"The original report's networks are ours with its settings, and its numbers belong to arms that exist."
+"The original report's networks are ours with its settings; its numbers belong to arms that exist."
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"The package as Python meets it: what an import loads, that it is quiet, and which commands there are."
+"The package as Python meets it: what an import loads, that it is quiet, which commands there are."
 
 import importlib
 import json
@@ -26,7 +26,8 @@ def python(*words):
 def test_the_package_alone_loads_nothing_else():
     said = python(
         "-c",
-        "import sys; before = set(sys.modules); import fmnist; print(*sorted(set(sys.modules) - before))",
+        "import sys; before = set(sys.modules); import fmnist; "
+        "print(*sorted(set(sys.modules) - before))",
     )
     assert said == "fmnist\n"
 
@@ -114,7 +115,10 @@ def test_the_package_lists_its_commands():
     assert sorted(listed) == sorted(names) and all(
         what.endswith(".") for what in listed.values()
     ), said
-    quick = "import runpy, sys; runpy.run_module('fmnist', run_name='__main__'); print('numpy' in sys.modules)"
+    quick = (
+        "import runpy, sys; runpy.run_module('fmnist', run_name='__main__'); "
+        "print('numpy' in sys.modules)"
+    )
     assert python("-c", quick).endswith("False\n")
 
 

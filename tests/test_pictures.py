@@ -7,9 +7,11 @@ import torch
 from fmnist import pictures
 from fmnist.cnn import CNNModel
 from fmnist.data import fashion_mnist_sample, normalise_images
-from fmnist.pictures import class_activation_map, feature_maps, plot_class_activation, plot_feature_maps, plot_filters
+from fmnist.pictures import (class_activation_map, feature_maps, plot_class_activation,
+                             plot_feature_maps, plot_filters)
 
-SMALL = dict(channels=(8, 12, 16, 16, 16), kernel_sizes=(5, 3, 3, 3, 3), paddings=(2, 1, 1, 1, 1), hidden=(32,))
+SMALL = dict(channels=(8, 12, 16, 16, 16), kernel_sizes=(5, 3, 3, 3, 3), paddings=(2, 1, 1, 1, 1),
+             hidden=(32,))
 IMAGES = fashion_mnist_sample().test_images[:4]
 X = normalise_images(torch.as_tensor(IMAGES))
 
@@ -22,13 +24,15 @@ def network():
 def test_a_mosaic_has_a_pixel_between_its_tiles():
     assert pictures._mosaic(np.arange(3)[:, None, None], 2)[:, ::2].tolist()[0] == [0, 1]
     grid = pictures._mosaic(np.ones((3, 5, 5)), 2)
-    assert grid.shape == (11, 11) and np.isnan(grid).sum() == 11 + 10 + 25  # a row, a column, and the fourth's place
+    # a row, a column, and the fourth's place
+    assert grid.shape == (11, 11) and np.isnan(grid).sum() == 11 + 10 + 25
 
 
 def test_filters_share_a_scale_whose_grey_is_0(network):
     figure = plot_filters({"before": CNNModel(**SMALL), "after": network}, columns=4)
     before, after, bar = figure.axes
-    assert (before.get_title(), after.get_title(), bar.get_xlabel()) == ("before", "after", "weight")
+    words = before.get_title(), after.get_title(), bar.get_xlabel()
+    assert words == ("before", "after", "weight")
     limits = before.images[0].get_clim()
     assert limits == after.images[0].get_clim() and sum(limits) == 0
     kernels = network.features[0].weight.detach()[:, 0].numpy()
@@ -38,7 +42,8 @@ def test_filters_share_a_scale_whose_grey_is_0(network):
 
 def test_maps_are_what_the_layers_make(network):
     maps = feature_maps(network, X)
-    assert [layer.shape[1:] for layer in maps] == [(8, 28, 28), (12, 14, 14), (16, 7, 7), (16, 7, 7), (16, 7, 7)]
+    shapes = [layer.shape[1:] for layer in maps]
+    assert shapes == [(8, 28, 28), (12, 14, 14), (16, 7, 7), (16, 7, 7), (16, 7, 7)]
     convolution, normalisation = network.eval().features[:2]
     with torch.no_grad():
         first = normalisation(convolution(X)).relu().numpy()
@@ -74,7 +79,8 @@ def test_the_network_is_left_as_it_was(network):
         assert not torch.is_grad_enabled()
     after = state(network)
     assert after[0] == modes and all(map(torch.equal, values, after[2]))
-    assert all(a is b is None or torch.equal(a, b) for a, b in zip(gradients, after[1], strict=True))
+    assert all(a is b is None or torch.equal(a, b)
+               for a, b in zip(gradients, after[1], strict=True))
     assert not any(part._forward_hooks or part._backward_hooks for part in network.modules())
     assert (X.requires_grad, maps.shape, maps.min() >= 0) == (False, (4, 7, 7), True)
     with pytest.raises((IndexError, RuntimeError)):
@@ -84,12 +90,14 @@ def test_the_network_is_left_as_it_was(network):
 
 def test_the_predicted_class_is_explained_by_default(network):
     answers = network.eval()(X).argmax(1).numpy().astype(np.uint8)
-    assert np.array_equal(class_activation_map(network, X), class_activation_map(network, X, answers))
+    explained = class_activation_map(network, X, answers)
+    assert np.array_equal(class_activation_map(network, X), explained)
 
 
 def test_maps_of_an_image_share_a_scale(network):
     answers, others = class_activation_map(network, X), class_activation_map(network, X, [0] * 4)
-    figure = plot_class_activation(IMAGES, {"predicted": answers, "T-shirt/top": others}, list("abcd"))
+    maps = {"predicted": answers, "T-shirt/top": others}
+    figure = plot_class_activation(IMAGES, maps, list("abcd"))
     grid = np.array(figure.axes[:12]).reshape(3, 4)
     assert [ax.get_title() for ax in grid[0]] == list("abcd")
     assert [ax.get_ylabel() for ax in grid[1:, 0]] == ["predicted", "T-shirt/top"]

@@ -60,10 +60,11 @@ def test_examples_print_what_is_shown(tmp_path):
 
 
 def test_numbers_are_those_of_the_published_results():
-    "New results, or another rule for claims: `nbs/index.ipynb` and `nbs/06_claims.ipynb` must be run again."
+    "New results, or another rule for claims: index.ipynb and 06_claims.ipynb must be run again."
     judgements = judge(by_network(read_records(published_folder())))
     assert (
-        f"{len(judgements)} claims of the original report that are tested here, {verdict_counts(judgements)}."
+        f"{len(judgements)} claims of the original report that are tested here, "
+        f"{verdict_counts(judgements)}."
         in README
     )
     for name, [trial] in STUDIES["report"].trials("full", 1).items():

@@ -10,10 +10,11 @@ from fmnist.modern_recipes import RECIPES as CNN_RECIPES
 from fmnist.recipes import (ModernMLP, RECIPES, Views, fmnist_recipe, mixed, smallest_batch,
                             train_recipe)
 
-SMALL = dict(input_size=784, layers=[32, 32, 10], activations=["gelu", "relu", "softmax"], dropout=0.2,
-             learning_rate=0.01)
-EVERYTHING = dict(optimizer="adamw", weight_decay=0.01, schedule="one_cycle", normalization="batch", residual=True,
-                  input_scaling=(0.286, 0.353), label_smoothing=0.1, flip=True, shift=1, shift_share=0.3, erase=0.2,
+SMALL = dict(input_size=784, layers=[32, 32, 10], activations=["gelu", "relu", "softmax"],
+             dropout=0.2, learning_rate=0.01)
+EVERYTHING = dict(optimizer="adamw", weight_decay=0.01, schedule="one_cycle",
+                  normalization="batch", residual=True, input_scaling=(0.286, 0.353),
+                  label_smoothing=0.1, flip=True, shift=1, shift_share=0.3, erase=0.2,
                   mixup=0.4, average=0.99, flip_test=True)
 
 
@@ -30,7 +31,8 @@ def assert_same(a, b):
 
 
 @pytest.mark.parametrize("options, sentence", [
-    (dict(optimizer="adam"), "optimizer is 'adam', expected one of sgd, momentum, nesterov, adamw, muon"),
+    (dict(optimizer="adam"),
+     "optimizer is 'adam', expected one of sgd, momentum, nesterov, adamw, muon"),
     (dict(schedule="step"), "expected one of constant, cosine, linear, one_cycle"),
     (dict(normalization="group"), "expected None, batch or layer"),
     (dict(shift=-1), "shift is -1, expected a whole number of pixels"),
@@ -48,16 +50,19 @@ def test_arguments(options, sentence):
         ModernMLP(**SMALL | options)
 
 
-@pytest.mark.parametrize("option", [dict(flip=True), dict(shift=1), dict(erase=0.1), dict(flip_test=True)])
+@pytest.mark.parametrize("option", [dict(flip=True), dict(shift=1), dict(erase=0.1),
+                                    dict(flip_test=True)])
 def test_pictures_must_be_square(option):
-    with pytest.raises(ValueError, match="input_size is 783, expected 784 or another square number: flip, shift"):
+    said = "input_size is 783, expected 784 or another square number: flip, shift"
+    with pytest.raises(ValueError, match=said):
         ModernMLP(**SMALL | dict(input_size=783) | option)
 
 
 @pytest.mark.parametrize("size", [6, 64, 783])
 def test_any_input_size(size):
     draw = np.random.default_rng(0)
-    options = EVERYTHING if size == 64 else EVERYTHING | dict(flip=False, shift=0, erase=0.0, flip_test=False)
+    of_pictures = dict(flip=False, shift=0, erase=0.0, flip_test=False)
+    options = EVERYTHING if size == 64 else EVERYTHING | of_pictures
     net = ModernMLP(**SMALL | options | dict(input_size=size))
     batches = [(draw.random((8, size)), draw.integers(0, 10, 8))]
     assert np.isfinite(net.train(batches, batches, epochs=2, verbose=False).epochs[-1].train_loss)
@@ -66,7 +71,8 @@ def test_any_input_size(size):
 
 def train(sample, epochs, seed=3, checkpoint=None, **options):
     net = ModernMLP(**SMALL, seed=seed, **options)
-    batches = replica_batches(sample, seed) if isinstance(seed, list) else mlp_batches(sample, seed=seed)
+    batches = (replica_batches(sample, seed) if isinstance(seed, list)
+               else mlp_batches(sample, seed=seed))
     net.train(*batches[:2], epochs=epochs, verbose=False, checkpoint=checkpoint)
     return net
 
@@ -97,25 +103,31 @@ def test_a_crash_changes_nothing(sample, tmp_path, monkeypatch, optimizer, seed)
 
 
 def test_settings_of_numpy_keep_the_type(sample):
-    by_numpy = {name: np.float64(value) if isinstance(value, float) else value for name, value in EVERYTHING.items()}
+    by_numpy = {name: np.float64(value) if isinstance(value, float) else value
+                for name, value in EVERYTHING.items()}
     by_numpy["input_scaling"] = np.array(EVERYTHING["input_scaling"])
-    assert_same(train(sample, np.int64(1), **by_numpy).state(), train(sample, 1, **EVERYTHING).state())
+    ours = train(sample, np.int64(1), **by_numpy)
+    assert_same(ours.state(), train(sample, 1, **EVERYTHING).state())
     for library in ("numpy", "torch"):
         state = train(sample, 1, library=library, **EVERYTHING).state()
-        kinds = {str(value.dtype).removeprefix("torch.") for name, value in state.items() if name != "updates"}
+        kinds = {str(value.dtype).removeprefix("torch.") for name, value in state.items()
+                 if name != "updates"}
         assert kinds == {"float32"}
 
 
 def test_batch_normalisation_is_refused_before_training(sample):
-    one_left = sample.replace(train_images=sample.train_images[:81], train_labels=sample.train_labels[:81])
+    one_left = sample.replace(train_images=sample.train_images[:81],
+                              train_labels=sample.train_labels[:81])
     rest = len(mlp_batches(one_left)[0].labels) - 1
     train_batches, val_batches, _ = mlp_batches(one_left, batch_size=rest)
     assert smallest_batch(train_batches) == 1
     net = ModernMLP(**SMALL, normalization="batch")
-    with pytest.raises(ValueError, match="the number of images in a batch is 1, expected at least 2: batch norm"):
+    said = "the number of images in a batch is 1, expected at least 2: batch norm"
+    with pytest.raises(ValueError, match=said):
         net.train(train_batches, val_batches, epochs=1)
     assert net.epoch == 0
-    ModernMLP(**SMALL, normalization="layer").train(train_batches, val_batches, epochs=1, verbose=False)
+    by_row = ModernMLP(**SMALL, normalization="layer")
+    by_row.train(train_batches, val_batches, epochs=1, verbose=False)
     x, y = next(iter(val_batches))
     before = net.state()
     with pytest.raises(ValueError, match="the number of images in a batch is 1"):

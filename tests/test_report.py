@@ -1,4 +1,4 @@
-"The report page: what it says of made-up results, what keeps it from being written, and how it looks in a browser."
+"The report page: what it says of made-up results, what keeps it from being written, how it looks."
 import os
 import re
 import subprocess
@@ -34,7 +34,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(folder):
     own = read_records(folder)
-    return {name: own[trial.digest] for name, [trial] in STUDIES["report"].trials("smoke", [0]).items()}
+    trials = STUDIES["report"].trials("smoke", [0])
+    return {name: own[trial.digest] for name, [trial] in trials.items()}
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,8 @@ def rendered(context):
 
 
 def failed(records, kind):
-    return {digest: Failure(r.trial, kind, "the disk is full", 0, {}, "") for digest, r in records.items()}
+    return {digest: Failure(r.trial, kind, "the disk is full", 0, {}, "")
+            for digest, r in records.items()}
 
 
 def test_a_table_is_printed_in_two_forms():
@@ -73,24 +75,29 @@ def test_a_table_is_printed_in_two_forms():
     html = str(module.show(table))
     assert '<th scope="row">1 &lt; 2</th><td>3</td>' in html and "<td></td><th>b</th>" in html
     assert '<tr class="group"><th colspan="2">short runs</th></tr>' in html
-    assert '<td data-name="b">3</td>' in str(module.show(table_of(["", "b"], [["a", 3]]), text=True))
+    named = module.show(table_of(["", "b"], [["a", 3]]), text=True)
+    assert '<td data-name="b">3</td>' in str(named)
 
 
 def test_a_study_of_made_up_results(made_up):
     html = rendered(study_context(DROPOUT, Known(made_up(DROPOUT), {})))
-    for part in ("<img alt=", "87.11", "no difference shown", "70 results (70 of your own), seeds 0 to 9, 20 epochs"):
+    for part in ("<img alt=", "87.11", "no difference shown",
+                 "70 results (70 of your own), seeds 0 to 9, 20 epochs"):
         assert part in html, part
     assert "Missing" not in html and "Short runs" not in html
     mixed = Known(made_up(DROPOUT, ["0.1"]), made_up(DROPOUT, ["0.2"]))
-    assert "20 results (10 of your own and 10 shipped with fmnist)" in rendered(study_context(DROPOUT, mixed))
+    said = "20 results (10 of your own and 10 shipped with fmnist)"
+    assert said in rendered(study_context(DROPOUT, mixed))
 
 
 def test_a_study_without_results(made_up):
     html = rendered(study_context(STUDIES["pooling"], Known({}, {})))
     assert "<img" not in html and "92.50" in html and "3 in all arms" in html
-    assert "fmnist_run kernel_sizes --budget full" in rendered(study_context(STUDIES["kernel_sizes"], Known({}, {})))
+    html = rendered(study_context(STUDIES["kernel_sizes"], Known({}, {})))
+    assert "fmnist_run kernel_sizes --budget full" in html
     gaps = study_records(DROPOUT, by_network(made_up(DROPOUT, ["0.1", "0.2"], 3)))
-    assert list(lacking(DROPOUT, gaps)["arms"].items())[:3] == [("0.01", 10), ("0.05", 10), ("0.1", 7)]
+    first = list(lacking(DROPOUT, gaps)["arms"].items())[:3]
+    assert first == [("0.01", 10), ("0.05", 10), ("0.1", 7)]
     assert lacking(DROPOUT, study_records(DROPOUT, by_network(made_up(DROPOUT)))) == {}
 
 
@@ -100,7 +107,8 @@ def test_failures_hide_no_result_and_are_counted(made_up):
     assert with_broken == rendered(study_context(DROPOUT, Known({}, all_of_them)))
     lost = failed(made_up(DROPOUT, ["0.1"], 4), "diverged")
     context = study_context(DROPOUT, Known(all_of_them | lost, {}))
-    assert rendered(context).count(", failed runs left out") == 6  # the reference lacks some, so each comparison does
+    # the reference lacks some, so each comparison does
+    assert rendered(context).count(", failed runs left out") == 6
     assert [c.diverged for c in context["rates"]] == [(0, 4)] * 6 and "Fisher" in rendered(context)
 
 
@@ -111,7 +119,8 @@ def test_short_runs_stand_apart(run, made_up, published):
     html = rendered(study_context(DROPOUT, Known(quick, published, "quick")))
     assert "Short runs" in html and "not comparable" in html
     full = {trial.digest: trial for [trial] in STUDIES["report"].trials("full", [0]).values()}
-    long_mlp = next(replace(run["MLP"], trial=trial) for trial in full.values() if trial.model == "mlp")
+    long_mlp = next(replace(run["MLP"], trial=trial) for trial in full.values()
+                    if trial.model == "mlp")
     groups = page.scores_table({"MLP": long_mlp, "CNN": run["CNN"]}).groups
     assert [[row[0] for row in rows] for _, rows in groups] == [
         ["MLP, this run", "MLP, original report", "CNN, original report"], ["CNN, this run"]]
@@ -120,10 +129,12 @@ def test_short_runs_stand_apart(run, made_up, published):
 
 def test_a_third_network_has_its_slot(run, published, monkeypatch):
     study, third = STUDIES["report"], "modern CNN"
-    monkeypatch.setitem(STUDIES, "report", replace(study, arms=study.arms | {third: study.arms["CNN"]}))
+    arms = study.arms | {third: study.arms["CNN"]}
+    monkeypatch.setitem(STUDIES, "report", replace(study, arms=arms))
     three = run | {third: run["CNN"]}
     context = page._own_context(three, fashion_mnist_sample(), Known({}, published, "smoke"))
-    assert [network["name"] for network in context["run"]] == ["MLP", "CNN", third] == context["shorter"]
+    names = [network["name"] for network in context["run"]]
+    assert names == ["MLP", "CNN", third] == context["shorter"]
     assert context["scores"].groups[-1][1][-1][0] == "modern CNN, this run"
     assert context["provenance"].header == ["", "MLP", "CNN", third]
 
@@ -134,7 +145,8 @@ def test_pictures_need_something_to_show(made_up):
     assert page.plot_study(DROPOUT, one_arm) is None  # nothing to compare
     one_seed = study_records(DROPOUT, by_network(made_up(DROPOUT, ["0.5"], 1)))
     [axes] = page.plot_study(DROPOUT, one_arm | {"0.5": one_seed["0.5"]}).axes
-    assert [label.get_text() for label in axes.get_yticklabels()][2::4] == ["0.1  (n = 10)", "0.5  (n = 1)"]
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels[2::4] == ["0.1  (n = 10)", "0.5  (n = 1)"]
     assert len(axes.containers) == 1  # one seed has no interval
 
 
@@ -157,7 +169,7 @@ def test_every_count_of_claims_comes_from_one_list(published):
 
 
 def test_what_was_planned_stands_beside_what_was_run(published):
-    "With the date on which the number was fixed; nothing is decided about readings that have no results."
+    "With the date on which the number was fixed; nothing is decided on readings without results."
     rows = page.seeds_table(Known({}, published)).groups[0][1]
     assert ["activation", "gelu, relu", 31, "2026-11-28"] in [row[:4] for row in rows]
     assert ["dropout", "all", 10, "not written down", "10 to 31"] in rows
@@ -175,22 +187,25 @@ def test_a_machine_of_which_little_is_known(run):
 
 
 def test_the_reading_is_chosen_by_validation(made_up):
-    "Within a tenth of a point the one that is closest to what is printed; nothing before all have three seeds."
+    "Within 0.1 points the one closest to what is printed; nothing before all have three seeds."
     study = STUDIES["reading"]
     found = made_up(study, seeds=3)
 
     def with_validation(**percent):
         names = dict(zip(("literal_5", "literal_2", "alex_5", "alex_2"), READINGS, strict=True))
         settings = {names[key]: value for key, value in percent.items()}
-        digests = {t.digest: settings[name] for name, ts in study.trials("full", 3).items() for t in ts}
+        trials = study.trials("full", 3).items()
+        digests = {t.digest: settings[name] for name, each in trials for t in each}
         return Known({key: replace(r, valid=digests[key] / 100) for key, r in found.items()}, {})
 
     def chosen(**percent):
         return page.reading_context(with_validation(**percent))["chosen"]
 
-    assert chosen(literal_5=92.0, literal_2=92.5, alex_5=92.3, alex_2=92.1) == "literal, dropout 0.2"
-    assert chosen(literal_5=92.42, literal_2=92.5, alex_5=92.3, alex_2=92.1) == "literal, dropout 0.5"
-    assert chosen(literal_5=92.0, literal_2=92.1, alex_5=92.3, alex_2=92.25) == "as AlexNet, dropout 0.5"
+    literal_2, literal_5 = "literal, dropout 0.2", "literal, dropout 0.5"
+    alex_5 = "as AlexNet, dropout 0.5"
+    assert chosen(literal_5=92.0, literal_2=92.5, alex_5=92.3, alex_2=92.1) == literal_2
+    assert chosen(literal_5=92.42, literal_2=92.5, alex_5=92.3, alex_2=92.1) == literal_5
+    assert chosen(literal_5=92.0, literal_2=92.1, alex_5=92.3, alex_2=92.25) == alex_5
     few = Known({key: r for key, r in list(found.items())[1:]}, {})
     assert page.reading_context(few)["chosen"] is None
 
@@ -198,10 +213,12 @@ def test_the_reading_is_chosen_by_validation(made_up):
 def test_the_page_without_published_results(run, tmp_path):
     "A fresh package would have none: nothing may fail, and nothing may be invented."
     known = Known({result.trial.digest: result for result in run.values()}, {}, "smoke")
-    text = page.write_report(run, fashion_mnist_sample(), known, tmp_path / "index.html").read_text()
+    path = page.write_report(run, fashion_mnist_sample(), known, tmp_path / "index.html")
+    text = path.read_text()
     for number in range(2, 10):
         assert f"<h3>Figure {number}: " in text
-    assert "only the small sample" in text and "modern CNN of this run had fewer epochs" in " ".join(text.split())
+    assert "only the small sample" in text
+    assert "modern CNN of this run had fewer epochs" in " ".join(text.split())
     words = re.sub(r'src="[^"]*"', "", text)
     assert not re.search(r">\s*None\s*<|\b(nan|inf)\b", words)
 
@@ -225,7 +242,8 @@ report.fmnist_report({words})"""
 def test_a_place_that_is_none_is_found_before_the_training(tmp_path):
     (tmp_path / "file").write_text("")
     for output, reason in ((tmp_path, "it is a folder"), (tmp_path / "file" / "index.html", "")):
-        with pytest.raises(SystemExit, match=f"fmnist_report: --output .* cannot be written: {reason}"):
+        said = f"fmnist_report: --output .* cannot be written: {reason}"
+        with pytest.raises(SystemExit, match=said):
             page.fmnist_report(["--check", "--output", str(output)])
     assert page.fmnist_report(["--check", "--output", str(tmp_path / "new" / "index.html")]) is None
     with pytest.raises(SystemExit, match="^fmnist_report: .*File name too long"):

@@ -19,7 +19,8 @@ def train(path):
     data = fashion_mnist_sample()
     data = data.replace(train_images=data.train_images[:300], train_labels=data.train_labels[:300])
     loaders = cnn_batches(data, augment=augmentation(flip=True, shift=2, erase=8))[:2]
-    fit(model, *loaders, epochs=EPOCHS, path=path, dtype="float32", device="cpu", schedule="one cycle", resume=True)
+    fit(model, *loaders, epochs=EPOCHS, path=path, dtype="float32", device="cpu",
+        schedule="one cycle", resume=True)
 
 
 def version(path):
@@ -47,7 +48,7 @@ def test_killed_at_random_moments(tmp_path):
     checkpoint = tmp_path / "killed.checkpoint.pth"
     while kills < KILLS:
         process = start("killed")
-        for _ in range(draw.randrange(3)):  # let it finish so many epochs, then go some way into the next
+        for _ in range(draw.randrange(3)):  # let it finish so many epochs, then go into the next
             before = version(checkpoint)
             while version(checkpoint) == before and process.is_alive():
                 time.sleep(0.001)
@@ -58,14 +59,15 @@ def test_killed_at_random_moments(tmp_path):
         if checkpoint.exists():  # whatever the moment, what is there is whole
             epochs = len(torch.load(checkpoint, weights_only=True)["history"]["epochs"])
             met.add(epochs)
-            if epochs == EPOCHS and kills < KILLS:  # through before the last kill: once more from the start
+            if epochs == EPOCHS and kills < KILLS:  # through before the last kill: once more
                 checkpoint.unlink()
     last = start("killed")
     last.join()
     assert last.exitcode == 0
     assert len(met) > 2, f"the kills met too few moments: checkpoints of {met} epochs"
 
-    a, b = (torch.load(tmp_path / f"{name}.checkpoint.pth", weights_only=True) for name in ("killed", "undisturbed"))
+    a, b = (torch.load(tmp_path / f"{name}.checkpoint.pth", weights_only=True)
+            for name in ("killed", "undisturbed"))
     for part in ("model", "best"):
         assert all(torch.equal(a[part][name], b[part][name]) for name in b[part])
     for part in (a, b):

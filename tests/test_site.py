@@ -1,11 +1,11 @@
-"The site in a browser: every page on a screen and on a phone, search, dark mode, the first page in one screen."
+"The site in a browser: each page on screen and phone, search, dark mode, the first in one screen."
 
 import importlib
 import pkgutil
 from pathlib import Path
 
 import pytest
-from browser import LOOK, NOTEBOOKS, PHONE, SCREEN, site, visit  # noqa: F401 (site and visit are fixtures)
+from browser import LOOK, NOTEBOOKS, PHONE, SCREEN, site, visit  # noqa: F401 (two are fixtures)
 
 import fmnist
 
@@ -46,7 +46,8 @@ BRIGHTNESS = """() => {
   const sum = name => eval(style[name].match(/\\d+/g).slice(0, 3).join("+"));
   return [sum("backgroundColor"), sum("color")];
 }"""
-BAD = """<!DOCTYPE html><main><h1>Bad</h1><p class="description">x</p><p style="width: 900px">wide</p>
+BAD = """<!DOCTYPE html><main><h1>Bad</h1><p class="description">x</p>
+<p style="width: 900px">wide</p>
 <img alt="x" src="data:image/png;base64,AAAA"><a href="#gone">link</a><p>\\(x\\)</p>
 <div id="exercises"><details open>Solved</details></div>
 <script>console.error("mind"); fetch("http://localhost:1/")</script>

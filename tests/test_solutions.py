@@ -21,7 +21,7 @@ FOLDED = re.compile(
 
 
 def exercises(path):
-    "The numbered items below `## Exercises`, each as (number, text), with all that is indented below it."
+    "The numbered items below `## Exercises`, each as (number, text), with what is indented below."
     text = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][-1]["source"])
     _, heading, below = text.partition("## Exercises\n\n")
     assert heading, f"{path.name}: the last cell has no exercises"
@@ -31,7 +31,7 @@ def exercises(path):
 
 
 def solution(text):
-    "The solution of an exercise, without its indentation; an `AssertionError` says what is wrong with its form."
+    "An exercise's solution, not indented; an `AssertionError` says what is wrong with its form."
     question, newline, rest = text.partition("\n")
     assert question.strip() and text.count("<details>") == text.count("</details>") == 1, (
         "not one folded solution"
@@ -83,7 +83,7 @@ def test_code_runs(path, tmp_path, monkeypatch):
         for code in blocks(solution(text)):
             program = compile(code, f"{path.name}, exercise {number}", "exec")
             if not code.startswith(MARKS):
-                # in a namespace of its own, as below the notebook's last cell; some add an activation
+                # in its own namespace, as below the notebook's last cell; some add an activation
                 with patch.dict(ACTIVATIONS):
                     exec(program, {"__name__": "__main__"})
     plt.close("all")

@@ -46,16 +46,21 @@ def test_a_network_of_ones_own_and_a_precision(tmp_path, monkeypatch):
     own = dict(model="fast_nets:small", settings=dict(width=3), epochs=1, batch_size=200)
     training = RECIPES["fast"]["training"] | dict(dtype="float32")
     data = fashion_mnist_sample()
-    record = speedrun(data, "mine", 1, device="cpu", chosen=RECIPES["fast"] | own | dict(training=training))
+    chosen = RECIPES["fast"] | own | dict(training=training)
+    record = speedrun(data, "mine", 1, device="cpu", chosen=chosen)
     assert (record.parameters, record.precision) == (9 * 3 + 3 + 676 * 30 + 10, "float32")
-    assert record.multiply_adds == 676 * 3 * 9 + 676 * 30 and record.recipe["model"] == "fast_nets:small"
+    assert record.multiply_adds == 676 * 3 * 9 + 676 * 30
+    assert record.recipe["model"] == "fast_nets:small"
     with pytest.raises(ValueError, match="a part of chosen is 'epoch', expected one of"):
         speedrun(data, "mine", 1, device="cpu", chosen=RECIPES["fast"] | dict(epoch=4))
-    with pytest.raises(ValueError, match="a setting of fast_nets:small is 'channels', expected one of width"):
-        speedrun(data, "mine", 1, device="cpu", chosen=RECIPES["fast"] | dict(model="fast_nets:small"))
+    chosen = RECIPES["fast"] | dict(model="fast_nets:small")
+    said = "a setting of fast_nets:small is 'channels', expected one of width"
+    with pytest.raises(ValueError, match=said):
+        speedrun(data, "mine", 1, device="cpu", chosen=chosen)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_device_that_is_not_there():
     said = refused([*SHORT[:-1], "cuda"])
-    assert said == "fmnist_speedrun: device is 'cuda', expected one that PyTorch can use here, such as cpu"
+    allowed = "one that PyTorch can use here, such as cpu"
+    assert said == f"fmnist_speedrun: device is 'cuda', expected {allowed}"

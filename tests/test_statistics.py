@@ -1,4 +1,4 @@
-"Interval, p and verdict are one statement, on thousands of random studies; coverage and power are what they promise."
+"Interval, p and verdict agree, on thousands of random studies; coverage and power are as promised."
 import math
 from itertools import product
 
@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fmnist.statistics import (LEVEL, compare, compare_rates, detectable, fisher, holm, holm_factors, is_exact, paired,
-                               paired_differences, power_text, prediction_interval, seeds_needed, sign_flip,
-                               sign_flip_interval, seeds_and_images, student, summarise, typical_spread)
+from fmnist.statistics import (LEVEL, compare, compare_rates, detectable, fisher, holm,
+                               holm_factors, is_exact, paired, paired_differences, power_text,
+                               prediction_interval, seeds_needed, sign_flip, sign_flip_interval,
+                               seeds_and_images, student, summarise, typical_spread)
 
 SHAPES = {
     "normal": lambda rng, n: rng.normal(rng.uniform(-1, 1), 0.5, n),
@@ -56,14 +57,16 @@ def test_the_definition_word_by_word():
     for d in np.random.default_rng(0).normal(0.2, 1, (20, 7)):
         flipped = [np.mean(signs * d) for signs in product([1, -1], repeat=len(d))]
         assert sign_flip(d) == np.mean(np.abs(flipped) >= abs(d.mean()) - 1e-12)
-        test = stats.permutation_test((d, np.zeros_like(d)), difference, permutation_type="samples", vectorized=True)
+        test = stats.permutation_test((d, np.zeros_like(d)), difference,
+                                      permutation_type="samples", vectorized=True)
         assert math.isclose(sign_flip(d), test.pvalue)
 
 
 def test_many_seeds_are_counted_by_random_divisions():
     d = np.random.default_rng(0).normal(0.6, 1, 20)
     assert abs(sign_flip(d) - stats.ttest_1samp(d, 0).pvalue) < 0.005
-    assert np.allclose(sign_flip_interval(d), stats.ttest_1samp(d, 0).confidence_interval(), atol=0.05)
+    interval = stats.ttest_1samp(d, 0).confidence_interval()
+    assert np.allclose(sign_flip_interval(d), interval, atol=0.05)
     assert sign_flip(np.linspace(0.1, 1, 20)) < 0.001
 
 
@@ -76,7 +79,8 @@ def test_size_of_the_differences_does_not_matter():
 
 def test_rounding_is_no_difference():
     accuracies = np.array([0.8870, 0.8827, 0.8802])
-    assert paired(100 * (accuracies + 0.0042) - 100 * accuracies) == pytest.approx((-math.inf, math.inf, 0.25))
+    difference = 100 * (accuracies + 0.0042) - 100 * accuracies
+    assert paired(difference) == pytest.approx((-math.inf, math.inf, 0.25))
     values = {"a": {0: 0.1 + 0.2, 1: 88.0}, "b": {0: 0.3, 1: 88.0}}
     assert paired_differences(values, "a", "b").tolist() == [0, 0]
     assert paired([0.0] * 8)[:3] == (0, 0, 1)
@@ -84,7 +88,8 @@ def test_rounding_is_no_difference():
 
 def test_a_study_of_ten_seeds_takes_milliseconds():
     import time
-    values = {arm: dict(enumerate(np.random.default_rng(arm).normal(88, 0.3, 10))) for arm in range(7)}
+    values = {arm: dict(enumerate(np.random.default_rng(arm).normal(88, 0.3, 10)))
+              for arm in range(7)}
     pairs = [(arm, 0) for arm in range(1, 7)]
     compare(values, pairs)  # imports, and the divisions
     started = time.process_time()
@@ -100,7 +105,8 @@ def test_coverage(n):
     assert abs(np.mean((low <= 0) & (high >= 0)) - exact) < 0.015
 
 
-@pytest.mark.parametrize("n, comparisons", [(3, 1), (5, 6), (6, 1), (10, 1), (10, 6), (14, 1), (20, 6)])
+@pytest.mark.parametrize("n, comparisons",
+                         [(3, 1), (5, 6), (6, 1), (10, 1), (10, 6), (14, 1), (20, 6)])
 def test_power_is_what_is_promised(n, comparisons):
     d = np.random.default_rng(9).normal(detectable(0.4, n, comparisons), 0.4, (1500, n))
     low, _, _ = paired(d, comparisons, comparisons)
@@ -108,21 +114,25 @@ def test_power_is_what_is_promised(n, comparisons):
 
 
 def test_seeds_needed():
-    assert seeds_needed(10, 0.1) == 6 and seeds_needed(10, 0.1, 6) == 8  # the fewest that the exact test can use
+    # the fewest that the exact test can use
+    assert seeds_needed(10, 0.1) == 6 and seeds_needed(10, 0.1, 6) == 8
     for difference in (0.5, 0.3, 0.15):
         n = seeds_needed(difference, 0.4)
         assert detectable(0.4, n) <= difference < detectable(0.4, n - 1)
-    assert seeds_needed(1e-6, 1) is None and seeds_needed(math.nan, 1) is None and seeds_needed(1, math.nan) is None
+    for difference, sd in ((1e-6, 1), (math.nan, 1), (1, math.nan)):
+        assert seeds_needed(difference, sd) is None
 
 
 def test_power_text():
-    assert power_text(0.4, [6, 10]) == f"6 seeds: {detectable(0.4, 6):.1f} points; 10: {detectable(0.4, 10):.1f}"
+    six, ten = detectable(0.4, 6), detectable(0.4, 10)
+    assert power_text(0.4, [6, 10]) == f"6 seeds: {six:.1f} points; 10: {ten:.1f}"
 
 
 def test_spread_is_that_of_the_differences():
     values = {"a": {0: 1.0, 1: 2.0, 2: 4.0}, "b": {0: 1.0, 1: 1.0, 2: 1.0}, "c": {0: 1.0}}
     compared = compare(values, [("a", "b"), ("c", "b")])
-    assert math.isclose(typical_spread(compared), np.std([0, 1, 3], ddof=1)) and math.isnan(typical_spread([]))
+    assert math.isclose(typical_spread(compared), np.std([0, 1, 3], ddof=1))
+    assert math.isnan(typical_spread([]))
     assert [c.n for c in compared] == [3, 1] and compared[1].effect_text == "+0.00"
 
 
@@ -158,8 +168,10 @@ def test_verdicts_of_few_seeds():
         verdicts[n] = [c.verdict for c in compare(few, [("b", "a"), ("c", "a")])]
     undecided = ["better (if normal)", "too few seeds"]  # 6 seeds, two comparisons: 2*2/2^6 = 0.06
     decided = ["better", "no difference shown"]
-    assert verdicts == {2: ["too few seeds"] * 2, 5: undecided, 6: undecided, 7: decided, 10: decided}
-    assert [c.n for c in compare({"a": {0: 1.0, 1: 2.0}, "b": {1: 3.0}}, [("a", "b"), ("a", "c")])] == [1, 0]
+    few = ["too few seeds"] * 2
+    assert verdicts == {2: few, 5: undecided, 6: undecided, 7: decided, 10: decided}
+    compared = compare({"a": {0: 1.0, 1: 2.0}, "b": {1: 3.0}}, [("a", "b"), ("a", "c")])
+    assert [c.n for c in compared] == [1, 0]
     assert [next(n for n in range(2, 20) if is_exact(n, m)) for m in (1, 6, 25)] == [6, 8, 10]
 
 
@@ -185,7 +197,7 @@ def test_divergence_is_compared_as_a_rate():
     "seeds, of_seeds, of_images", [(10, 0.3, 0.0), (10, 0.0, 1.0), (6, 0.1, 0.5), (3, 0.1, 1.0)]
 )
 def test_interval_for_seeds_and_images_holds_the_truth(seeds, of_seeds, of_images):
-    "Whatever differs: only seeds, only images, or both. The truth is 0, as the networks are drawn alike."
+    "Whatever differs: only seeds, only images, or both. The truth is 0: networks are drawn alike."
     rng, hits, rejected = np.random.default_rng(seeds), 0, 0
     for _ in range(400):
         easy = rng.normal(2, 2, 300)

@@ -89,7 +89,8 @@ def test_records_are_valid():
 COLUMNS = LINE["history"]
 IMPOSSIBLE = {
     ("digest",): [None, 7, "0123456789ab", ["a"]],
-    ("trial", "seed"): ["a", -1, 1.5, True, None, 1],  # the last is another trial under the old digest
+    # the last is another trial under the old digest
+    ("trial", "seed"): ["a", -1, 1.5, True, None, 1],
     ("trial", "epochs"): [0, "2", None, 3],
     ("trial", "settings"): [None, [], {}],
     ("trial", "model"): [None, 3, "", "cnn"],
@@ -105,17 +106,20 @@ IMPOSSIBLE = {
     ("history", "train_loss"): [None, 3, ["a", "b"], [float("nan"), 1.0], [1.0]*3],
     ("history", "valid_accuracy"): [[0.5, 2], [0.5, None]],
     ("history", "seconds"): [[1.0, -1.0]],
-    ("mistakes",): [None, 5, [[1, 2]], [[0, 99, 1, 0.5]], [[0, 1, 2, 1.5]], [[0.5, 1, 2, 0.5]], [None]],
+    ("mistakes",): [None, 5, [[1, 2]], [[0, 99, 1, 0.5]], [[0, 1, 2, 1.5]], [[0.5, 1, 2, 0.5]],
+                    [None]],
     ("parameters",): [None, -1, "many", 1.5],
     ("precision",): [None, "float7", 32],
     ("seconds",): [None, -1, float("nan"), "3", float("inf")],
-    ("machine",): [None, [], {}, {"device": "cpu"}, {"device": {}, "threads": 1}, {"device": "cpu", "threads": 0},
-                   {"device": "\ud800", "threads": 1}, {"device": "a\nb", "threads": 1}],
+    ("machine",): [None, [], {}, {"device": "cpu"}, {"device": {}, "threads": 1},
+                   {"device": "cpu", "threads": 0}, {"device": "\ud800", "threads": 1},
+                   {"device": "a\nb", "threads": 1}],
     ("finished",): [None, 5, "\ud800"],
     ("valid",): [7, "1", float("nan")],
     ("train",): [-1, "1"],
     ("offsets",): [7, "?", "", base64.b64encode(b"no bz2").decode(),
-                   pack_offsets([1, 2, 3], np.eye(4)[1:]), base64.b64encode(bz2.compress(bytes(10**7))).decode()],
+                   pack_offsets([1, 2, 3], np.eye(4)[1:]),
+                   base64.b64encode(bz2.compress(bytes(10**7))).decode()],
 }  # fmt: skip
 
 
@@ -241,7 +245,7 @@ def test_line_without_end(tmp_path):
 
 
 def test_which_record_counts(tmp_path):
-    "A result more than a diverged loss, that more than another failure; then the later line, or the later time."
+    "A result before a diverged loss, that before other failures; then the later line or time."
     path = write(tmp_path / "a.jsonl", FAILURE, RESULT, DIVERGED)
     assert list(read_results(path).values()) == [RESULT]
     write(tmp_path / "x" / "b.jsonl", FAILURE)
@@ -266,7 +270,7 @@ def newer(**more):
 
 
 def test_newer_versions(tmp_path):
-    "A trial with a field that we do not know keeps its own digest, and is not mistaken for one of ours."
+    "A trial with a field that we do not know keeps its own digest, and is not mistaken for ours."
     (tmp_path / "study.jsonl").write_text(
         as_lines(LINE, newer(mirrored=True), newer() | {"digest": "0123456789ab"})
     )
@@ -367,7 +371,7 @@ def test_lock_is_freed_by_death(tmp_path):
 
 
 def test_publish(tmp_path):
-    "Sorted by what was run; what is there stays, whoever wrote it; fields of newer versions stay, too."
+    "Sorted by what was run; what is there stays, whoever wrote it; so do newer versions' fields."
     source, target = tmp_path / "runs", tmp_path / "published"
     source.mkdir()
     lines = [as_lines({"colour": "green"} | record.to_dict()) for record in seeds(2, 10, 1)]
@@ -433,7 +437,8 @@ def test_newer_lines_replace_older_ones_if_asked(tmp_path):
     right = next(i for i in range(10) if table[i, i])  # one image that the new run gets wrong
     table[right, right] -= 1
     table[right, (right + 1) % 10] += 1
-    changes = dict(accuracy=float(table.trace() / table.sum()), confusion=tuple(map(tuple, table.tolist())))
+    changes = dict(accuracy=float(table.trace() / table.sum()),
+                   confusion=tuple(map(tuple, table.tolist())))
     worse = replace(second.scores, **changes)
     other = later(second, scores=worse, offsets=None, mistakes=())
     mended = later(third, trial=diverged.trial)
@@ -515,7 +520,7 @@ def test_published_lines_keep_their_bytes(tmp_path):
 
 @pytest.fixture
 def spoiled(tmp_path):
-    "A folder with all published lines, of which every second is damaged, beside strangers and what a report needs."
+    "All published lines in a folder, every second damaged but those a report needs; and strangers."
     draw, folder = np.random.default_rng(1), tmp_path / "runs"
     folder.mkdir()
     wanted = {trial.digest for trial in report_trials("full", 0)}

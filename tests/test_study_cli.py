@@ -19,9 +19,10 @@ def folder(tmp_path):
 
 
 def test_what_one_study_has_run_another_does_not_run_again(folder, capsys):
-    words = ["initialization", "activation", "--budget", "smoke", "--seeds", "1", "--folder", str(folder)]
+    names = ["initialization", "activation"]
+    words = [*names, "--budget", "smoke", "--seeds", "1", "--folder", str(folder)]
     fmnist_run(words)
-    lines = [len((folder / f"{name}.jsonl").read_text().splitlines()) for name in ("initialization", "activation")]
+    lines = [len((folder / f"{name}.jsonl").read_text().splitlines()) for name in names]
     assert lines == [3, 3]  # gelu is the baseline, which was there
     assert "6 trials done, 0 failed" in capsys.readouterr().out
 
@@ -39,9 +40,10 @@ def test_results_of_two_machines_are_shown_together(folder, tmp_path, capsys):
 
 def test_some_arms(tmp_path, capsys):
     "Only those are run, and shown with the comparisons between them."
-    words = ["dropout", "initialization", "--budget", "smoke", "--folder", str(tmp_path), "--arms", "0.5", "0.1", "he"]
+    names, arms = ["dropout", "initialization"], ["0.5", "0.1", "he"]
+    words = [*names, "--budget", "smoke", "--folder", str(tmp_path), "--arms", *arms]
     fmnist_run(words)
-    counts = [len((tmp_path / f"{name}.jsonl").read_text().splitlines()) for name in ("dropout", "initialization")]
+    counts = [len((tmp_path / f"{name}.jsonl").read_text().splitlines()) for name in names]
     assert counts == [4, 2] and "6 trials done" in capsys.readouterr().out
     fmnist_results(words)
     said = capsys.readouterr().out
@@ -53,7 +55,8 @@ def test_a_study_of_ones_own_is_run_as_it_is_written(tmp_path, monkeypatch, caps
     (tmp_path / "own_study.py").write_text(
         "from fmnist.studies import Study, arm\n"
         "each = arm('mlp', layers=[10], activations=['softmax'], epochs=7)\n"
-        "study = Study('own', 'How?', {'one': each, 'bad': each | {'settings': {}}}, data='sample')\n"
+        "arms = {'one': each, 'bad': each | {'settings': {}}}\n"
+        "study = Study('own', 'How?', arms, data='sample')\n"
     )
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="some trials failed"):
@@ -69,8 +72,10 @@ def test_a_study_of_ones_own_is_run_as_it_is_written(tmp_path, monkeypatch, caps
     (["initialization", "--budget", "smoke", "--seed", "99"], "with the seeds asked for (99)"),
     (["dropout", "--arms", "0.5", "--budget", "smoke", "--seed", "99"],
      "fmnist_run dropout --budget smoke --seed 99 --arms 0.5 --folder"),
-    (["dropout", "--published"], "no published results of dropout at --budget quick: try --budget full"),
-    (["hidden_layers", "--published", "--budget", "full", "--seed", "999"], "no published results of hidden_layers"),
+    (["dropout", "--published"],
+     "no published results of dropout at --budget quick: try --budget full"),
+    (["hidden_layers", "--published", "--budget", "full", "--seed", "999"],
+     "no published results of hidden_layers"),
 ])  # fmt: skip
 def test_no_result_is_said_with_the_remedy(folder, words, said):
     with pytest.raises(SystemExit) as stopped:
@@ -104,21 +109,25 @@ def test_a_dry_run_runs_nothing_and_knows_what_it_cannot_estimate(tmp_path, caps
     args = SimpleNamespace(folder=tmp_path, workers=1, studies=[])
     dry_run({"mistaken": [mistaken]}, args)
     said = capsys.readouterr().out
-    assert "unknown\n1 of 1 trials are missing" in said and "without the 1 whose short training failed" in said
+    assert "unknown\n1 of 1 trials are missing" in said
+    assert "without the 1 whose short training failed" in said
     assert not list(tmp_path.glob("*.jsonl"))
 
 
 def test_a_dry_run_does_not_wait_for_a_cluster_without_workers(monkeypatch, tmp_path):
     empty = SimpleNamespace(nthreads=dict, get_executor=lambda pure: None, close=lambda: None)
     monkeypatch.setattr("fmnist.study_cli._cluster", lambda address: empty)
-    words = ["initialization", "--folder", str(tmp_path), "--scheduler", "tcp://here:1", "--dry-run"]
-    with pytest.raises(SystemExit, match="the cluster has no worker: start one, `dask worker tcp://here:1`"):
+    words = ["initialization", "--folder", str(tmp_path), "--scheduler", "tcp://here:1",
+             "--dry-run"]
+    said = "the cluster has no worker: start one, `dask worker tcp://here:1`"
+    with pytest.raises(SystemExit, match=said):
         fmnist_run(words)
 
 
 def test_more_seeds_show_smaller_differences():
     words = power_line(STUDIES["dropout"], 20).split(": ", 1)[1]
-    points = [float(part.split(": ")[1].split()[0].rstrip(".")) for part in words.rstrip(".").split("; ")]
+    points = [float(part.split(": ")[1].split()[0].rstrip("."))
+              for part in words.rstrip(".").split("; ")]
     assert points == sorted(points, reverse=True) and points[0] < 5, words
 
 
@@ -137,7 +146,8 @@ def test_an_estimate_leaves_no_image_alone_in_a_batch():
 def test_names_of_studies_groups_and_files(tmp_path):
     assert find_studies("mlp") == MLP_STUDIES
     (tmp_path / "own_study_file.py").write_text(
-        "from fmnist.studies import Study, mlp_arm\nstudy = Study('own', '?', {'a': mlp_arm()})\nnumber = 3\n"
+        "from fmnist.studies import Study, mlp_arm\n"
+        "study = Study('own', '?', {'a': mlp_arm()})\nnumber = 3\n"
     )
     [study] = find_studies(f"{tmp_path}/own_study_file.py:study")
     assert study == Study("own", "?", {"a": mlp_arm()})

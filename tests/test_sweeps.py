@@ -1,4 +1,4 @@
-"Sweeps survive what kills them: SIGKILL at random moments, Ctrl-C, a second driver, a lost Dask worker or scheduler."
+"Sweeps survive SIGKILL at any moment, Ctrl-C, a second driver, a lost Dask worker or scheduler."
 
 import json
 import math
@@ -99,7 +99,7 @@ STARTED = []
 
 @pytest.fixture(autouse=True)
 def nothing_runs_on():
-    "Whatever a test has started ends with it, also if it fails or is interrupted; a driver's workers leave with it."
+    "What a test started ends with it, also if it fails or is interrupted; workers leave with it."
     yield
     while STARTED:
         process = STARTED.pop()
@@ -143,7 +143,7 @@ def is_running(pid):
 
 
 def test_killed_at_random_moments(tmp_path):
-    "At least 20 SIGKILLs, to the driver or to a worker; then the results are those of an undisturbed run."
+    "At least 20 SIGKILLs, to driver or worker; then the results are those of an undisturbed run."
     number, dice, victims = 60, random.Random(0), ["driver", "worker"] * 11
     dice.shuffle(victims)
     run_trials({"sweep": sweep(number)}, tmp_path / "undisturbed", workers=2)
@@ -195,7 +195,7 @@ def dies(trial, folder):
 
 
 def test_trial_that_kills_its_worker(tmp_path):
-    "It gets three tries, then its failure is recorded; the others do not suffer, and the next call tries again."
+    "Three tries, then a recorded failure; the others do not suffer, and the next call tries again."
     plan = {"sweep": sweep(6)}
     records = list(run_trials(plan, tmp_path, workers=2, run=dies).values())
     assert [isinstance(record, Result) for record in records] == [
@@ -249,14 +249,14 @@ def test_time_left_is_told_for_mlps_and_cnns_apart(tmp_path, capsys):
     sys.platform == "darwin", reason="a process with threads is not safe to fork there"
 )
 def test_executor_that_forks(tmp_path):
-    "Its workers have the lock's file open as well; the next run in the same folder must not take them for a driver."
+    "Its workers hold the lock's file open, too; the next run must not take them for a driver."
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
         for number in (1, 2):
             assert len(run_trials({"sweep": sweep(number)}, tmp_path, pool, run=diverges)) == number
 
 
 def test_executor_that_forks_where_torch_is_loaded(tmp_path, monkeypatch):
-    "It is refused before anything is handed out; where nothing is PyTorch's, or nothing forks, it is not."
+    "It is refused before work is handed out; without PyTorch, or where nothing forks, it is not."
     monkeypatch.setitem(sys.modules, "torch", sys.modules.get("torch", sys))
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
         with pytest.raises(ValueError, match="expected one that does not fork"):
@@ -312,7 +312,7 @@ def cnns(number, **training):
 
 @pytest.fixture
 def pool(monkeypatch):
-    "Threads of this process, in which a CNN is faster in bfloat16; how often that was measured is `pool.measured`."
+    "Threads here, in which a CNN is faster in bfloat16; how often one measured is `pool.measured`."
     asked.clear()
     with ThreadPoolExecutor(1) as threads:
         threads.measured = 0
@@ -326,7 +326,7 @@ def pool(monkeypatch):
 
 
 def test_precision_is_settled_once(tmp_path, pool):
-    "Measured before the first CNN, then that of what is there; MLPs, and arms that name one, are left alone."
+    "Measured before the first CNN, then as in results; MLPs and arms that name one are left alone."
     plan = {"one": [EXAMPLE, *cnns(2)], "two": cnns(3), "three": cnns(1, dtype="float32")}
     run_trials(plan, tmp_path, pool, run=computed)
     assert (
@@ -341,7 +341,7 @@ def test_precision_is_settled_once(tmp_path, pool):
 
 
 def test_precisions_are_not_mixed(tmp_path, pool):
-    "A study that would hold two of them is refused in one sentence, before anything is computed; unless asked."
+    "A study that would hold two is refused in one sentence, before computing; unless asked for."
     run_trials({"study": cnns(1)}, tmp_path, pool, run=computed)
     before = len(asked)
     with pytest.raises(
@@ -408,7 +408,7 @@ UNGUARDED += "print(len(run_trials({'sweep': sweep(4)}, 'runs', workers=2)))\n"
 
 @pytest.mark.parametrize("how", ["script", "standard input", "console"])
 def test_no_guard_is_needed(tmp_path, how):
-    "A script, a script from standard input and a console have workers; nothing of theirs is run twice."
+    "A script, one from standard input and a console have workers; nothing of theirs is run twice."
     (tmp_path / "unguarded.py").write_text(UNGUARDED)
     arguments = {"script": ["unguarded.py"], "standard input": ["-"], "console": ["-i", "-q"]}[how]
     said, error = start(*arguments, cwd=tmp_path).communicate(UNGUARDED, timeout=120)
@@ -417,7 +417,7 @@ def test_no_guard_is_needed(tmp_path, how):
 
 
 def test_modules_beside_a_script(tmp_path):
-    "A worker finds what the driver finds: beside the script, and in the folder where it is started."
+    "A worker finds what the driver finds: beside the script, and in the folder where it started."
     (tmp_path / "scripts").mkdir()
     (tmp_path / "scripts" / "beside.py").write_text("def where(): return __file__")
     (tmp_path / "inside.py").write_text("def where(): return __file__")
@@ -426,7 +426,8 @@ def test_modules_beside_a_script(tmp_path):
         from beside import where
         from inside import where as here
         from fmnist.worker import LocalExecutor
-        with LocalExecutor(1) as executor: print(executor.submit(where).result(), executor.submit(here).result())
+        with LocalExecutor(1) as executor:
+            print(executor.submit(where).result(), executor.submit(here).result())
         def own(): pass
         try: executor.submit(own)
         except ValueError as error: print(error)""")
@@ -439,7 +440,8 @@ def test_a_worker_that_prints(tmp_path):
     "What a call or a `sitecustomize` prints is no answer; it goes to standard error."
     (tmp_path / "sitecustomize.py").write_text("print('good morning')")
     code = "from fmnist.worker import LocalExecutor\nwith LocalExecutor(1) as executor: "
-    code += "print(executor.submit(print, 'from the worker').result(), executor.submit(pow, 2, 5).result())"
+    code += "print(executor.submit(print, 'from the worker').result(), "
+    code += "executor.submit(pow, 2, 5).result())"
     environment = ENVIRONMENT | {
         "PYTHONPATH": os.pathsep.join([str(tmp_path), ENVIRONMENT["PYTHONPATH"]])
     }
@@ -578,7 +580,7 @@ LISTEN = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler
 
 
 def test_ctrl_c_and_a_second_driver(tmp_path):
-    "Ctrl-C, as a terminal sends it to driver and workers alike, ends cleanly; meanwhile nobody else may write."
+    "Ctrl-C, as a terminal sends it to driver and workers, ends cleanly; till then no other writes."
     arguments = ["dropout", "--budget", "smoke", "--seeds", "1000", "--folder", str(tmp_path)]
     code = f"{LISTEN}; from fmnist.studies import fmnist_run; fmnist_run({arguments})"
     driver = start("-c", code, start_new_session=True)
@@ -602,7 +604,8 @@ def test_ctrl_c_while_a_command_starts(tmp_path, moment):
     arguments = ["dropout", "--budget", "smoke", "--seeds", "1000", "--folder", str(tmp_path)]
     driver = start(
         "-c",
-        f"{LISTEN}; from fmnist.commands import fmnist_run; print(1, flush=True); fmnist_run({arguments})",
+        f"{LISTEN}; from fmnist.commands import fmnist_run; print(1, flush=True); "
+        f"fmnist_run({arguments})",
         start_new_session=True,
     )
     assert driver.stdout.readline() == "1\n"
@@ -691,7 +694,8 @@ def test_dask_without_workers(tmp_path):
     "It is said within ten seconds, and the first worker that comes is given the work."
     address, _ = dask_scheduler(tmp_path)
     arguments = initialization(tmp_path, address)
-    code = "from fmnist.runner import Watch; from fmnist.studies import fmnist_run; Watch.patience = 1"
+    code = "from fmnist.runner import Watch; from fmnist.studies import fmnist_run; "
+    code += "Watch.patience = 1"
     driver = start("-c", f"{code}; fmnist_run({arguments})")
     until(lambda: (tmp_path / "runs").exists(), "the run")
     began = time.monotonic()

@@ -87,7 +87,8 @@ def test_a_recipe_holds_what_was_given_and_nothing_else():
     [
         (
             dict(optimizer="adm"),
-            "optimizer is 'adm', expected one of 'adam', 'adamw', 'sgd', 'nesterov', 'muon', or the path",
+            "optimizer is 'adm', "
+            "expected one of 'adam', 'adamw', 'sgd', 'nesterov', 'muon', or the path",
         ),
         (dict(learning_rate=0), "learning_rate is 0, expected a number above 0"),
         (dict(learning_rate=math.nan), "learning_rate is nan"),
@@ -129,7 +130,8 @@ def test_a_recipe_that_cannot_be_is_refused(options, message, tmp_path):
 def test_a_misspelt_option_is_refused_with_the_names():
     with pytest.raises(
         TypeError,
-        match="no option 'lerning_rate': did you mean learning_rate. It has optimizer, learning_rate",
+        match="no option 'lerning_rate': did you mean learning_rate. "
+        "It has optimizer, learning_rate",
     ):
         recipe(lerning_rate=0.1)
 
@@ -140,7 +142,8 @@ def test_functions_of_ones_own(tmp_path, monkeypatch):
         "def loss(logits, labels): return F.nll_loss(logits.log_softmax(1), labels)\n"
         "def vector(logits, labels): return F.cross_entropy(logits, labels, reduction='none')\n"
         "def rmsprop(model, learning_rate, weight_decay):\n"
-        "    return torch.optim.RMSprop(model.parameters(), learning_rate, weight_decay=weight_decay)\n"
+        "    return torch.optim.RMSprop(model.parameters(), learning_rate,\n"
+        "                               weight_decay=weight_decay)\n"
         "def darker(images, draw): return images//2\n"
         "number = 3\n"
     )
@@ -480,7 +483,7 @@ def test_labels_that_are_no_classes(wrong, tmp_path):
 
 
 def test_a_batch_of_one_image_and_batch_normalisation(tmp_path):
-    "Where a normalisation would see one number a channel, a last batch of one image is refused before training."
+    "Where normalisation sees one number a channel, a last batch of one is refused before training."
     narrow = dict(
         channels=(4, 4),
         kernel_sizes=(28, 1),
@@ -496,9 +499,11 @@ def test_a_batch_of_one_image_and_batch_normalisation(tmp_path):
     batches = Batches(images, labels, normalise_images, 64, shuffle=True)
     tensors = DataLoader(TensorDataset(normalise_images(images), labels), batch_size=64)
     for loader in (batches, tensors, list(tensors)):
-        with pytest.raises(ValueError, match="train_loader's last batch is 1, expected at least 2") as error:
+        said = "train_loader's last batch is 1, expected at least 2"
+        with pytest.raises(ValueError, match=said) as error:
             run(tmp_path, CNNModel(**narrow), (loader, LOADERS[1]))
-        assert "batch normalisation (features.1, features.4) learns nothing from one" in str(error.value)
+        layers = "batch normalisation (features.1, features.4)"
+        assert f"{layers} learns nothing from one" in str(error.value)
     run(
         tmp_path,
         CNNModel(**narrow),

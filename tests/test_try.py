@@ -305,7 +305,7 @@ MANY = "document.getElementById('luck').innerText"  # when ten networks are done
 
 @pytest.mark.skipif("FMNIST_RECORD" not in os.environ, reason="FMNIST_RECORD is not set")
 def test_recorded_anew(visit, site):
-    "A shoe is drawn while two networks name it; then one learns; then ten, which differ in the seed alone."
+    "A shoe is drawn while two networks name it; one learns; then ten, apart in the seed alone."
     page, _ = visit(site, "try.html", viewport={"width": 1280, "height": 1200})
     page.locator("#picks button").nth(49).wait_for()
     box, frames, times = page.locator(".try-page").bounding_box(), [], []
@@ -313,7 +313,8 @@ def test_recorded_anew(visit, site):
 
     def take(milliseconds):
         shot = Image.open(io.BytesIO(page.screenshot(clip=clip, full_page=True))).convert("RGB")
-        frames.append(shot.resize((700, round(700*shot.height/shot.width)), Image.Resampling.LANCZOS))
+        size = 700, round(700*shot.height/shot.width)
+        frames.append(shot.resize(size, Image.Resampling.LANCZOS))
         times.append(milliseconds)
 
     def answered():

@@ -190,7 +190,8 @@ def test_arrays_and_tensors(boot):
     picture, _ = boot
     grey, rgb = np.asarray(picture.convert("L")), np.asarray(picture)
     same = [grey, rgb, grey/255, grey.astype(np.uint16)*257, torch.as_tensor(rgb.copy()),
-            torch.as_tensor(rgb.copy()).permute(2, 0, 1), grey[:, :, None], np.dstack([rgb, 0*grey + 255])]
+            torch.as_tensor(rgb.copy()).permute(2, 0, 1), grey[:, :, None],
+            np.dstack([rgb, 0*grey + 255])]
     first = seen(grey)
     for other in same:
         assert apart(seen(other), first) < 1
@@ -248,8 +249,8 @@ def bad_files(folder, picture):
     (folder / "folder").mkdir()
     return {"half.jpg": "truncated", "empty.png": "none of", "text.jpg": "save it as JPEG or PNG",
             "vector.eps": "none of", "dot.png": "stands out", "even.png": "stands out",
-            "clear.png": "transparent everywhere", "folder": "is a folder", "nowhere.png": "No such file",
-            "nul\0.png": "null"}
+            "clear.png": "transparent everywhere", "folder": "is a folder",
+            "nowhere.png": "No such file", "nul\0.png": "null"}
 
 
 def test_bad_files_are_one_sentence(files, boot, capsys):
@@ -259,7 +260,8 @@ def test_bad_files_are_one_sentence(files, boot, capsys):
         with pytest.raises(SystemExit) as stopped:
             use.fmnist_predict([str(files / name), "--model", "mlp"])
         lines = capsys.readouterr().err.splitlines()
-        assert stopped.value.code == 1 and len(lines) == 1 and lines[0].count(str(files / name)) == 1
+        assert stopped.value.code == 1
+        assert len(lines) == 1 and lines[0].count(str(files / name)) == 1
 
 
 LIMITED = """
@@ -321,18 +323,21 @@ def test_a_network_of_ones_own():
     network = MLP(784, [10], ["softmax"])  # not the package's: as somebody has just trained it
     found = use.predict_picture(drawings.draw("jeans"), network)
     assert found.model == "MLP" and sum(found.probabilities.values()) == pytest.approx(1)
-    assert use.predict_picture(drawings.draw("jeans"), load_model("modern_cnn").network).label == "Trouser"
+    modern = load_model("modern_cnn").network
+    assert use.predict_picture(drawings.draw("jeans"), modern).label == "Trouser"
 
 
 def test_it_says_what_misleads(boot):
     cut = boot[0].crop((150, 0, 416, 416))
-    assert any("touches the left border" in remark for remark in use.predict_picture(cut, "mlp").remarks)
+    remarks = use.predict_picture(cut, "mlp").remarks
+    assert any("touches the left border" in remark for remark in remarks)
     tiny = boot[0].resize((40, 40))
     assert any("pixels long" in remark for remark in use.predict_picture(tiny, "mlp").remarks)
     noise = np.full((300, 300), 255, np.uint8)
     dots = np.random.default_rng(0).integers(0, 256, (28, 28)).astype(np.uint8)
     noise[40:264, 40:264] = dots.repeat(8, axis=0).repeat(8, axis=1)
-    assert any("no picture of the set" in remark for remark in use.predict_picture(noise, "mlp").remarks)
+    remarks = use.predict_picture(noise, "mlp").remarks
+    assert any("no picture of the set" in remark for remark in remarks)
 
 
 def test_most_drawings_are_recognised():
@@ -352,15 +357,19 @@ def test_the_command(tmp_path, capsys):
     assert capsys.readouterr().out.startswith(f"{path}: Bag ")
     assert Image.open(tmp_path / "out" / "bag-mlp.png").width == 700
     use.fmnist_predict([str(path), str(path), "--model", "mlp", "--save", str(tmp_path / "twice")])
-    assert {each.name for each in (tmp_path / "twice").iterdir()} == {"bag-mlp.png", "bag-mlp-2.png"}
+    saved = {each.name for each in (tmp_path / "twice").iterdir()}
+    assert saved == {"bag-mlp.png", "bag-mlp-2.png"}
     capsys.readouterr()
     use.fmnist_predict([str(path), "--json", "--model", "mlp"])
     said = json.loads(capsys.readouterr().out)
-    assert said["label"] == "Bag" and sum(said["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+    assert said["label"] == "Bag"
+    assert sum(said["probabilities"].values()) == pytest.approx(1, abs=1e-4)
     with pytest.raises(SystemExit):
-        use.fmnist_predict([str(path), str(tmp_path / "none.png"), "--model", "mlp", "--save", str(path)])
+        paths = [str(path), str(tmp_path / "none.png")]
+        use.fmnist_predict([*paths, "--model", "mlp", "--save", str(path)])
     both = capsys.readouterr()
-    assert both.out.count("bag.png: Bag") == 1 and "cannot be written" in both.err and "none.png" in both.err
+    assert both.out.count("bag.png: Bag") == 1
+    assert "cannot be written" in both.err and "none.png" in both.err
 
 
 def test_help_needs_no_torch():
@@ -370,7 +379,8 @@ def test_help_needs_no_torch():
         "except SystemExit: print(*{'torch', 'matplotlib'} & {*sys.modules})"
     )
     done = alone(code)
-    assert done.stdout.startswith("usage: fmnist_predict") and done.stdout.endswith("\n\n"), done.stdout
+    assert done.stdout.startswith("usage: fmnist_predict"), done.stdout
+    assert done.stdout.endswith("\n\n"), done.stdout
 
 
 def test_pieces_hang_together_over_corners():
