@@ -23,7 +23,8 @@ def test_promise(promise):
 
 INDEX = [
     "# Tiny\n\n> A project of two pages",
-    "See [the data](01_data.ipynb#sums), `double()`, [`double`](01_data.ipynb), an epoch, an epoch\n\n"
+    "See [the data](01_data.ipynb#sums), `double()`, [`double`](01_data.ipynb), an epoch, "
+    "an epoch\n\n"
     "and [settings](../settings.ini).",
 ]
 EQUATION = "$$\\begin{aligned} s &= \\sum_i x_i \\\\ m &= \\frac{s}{n} \\end{aligned}$$"
@@ -95,7 +96,8 @@ def test_site(project):
     before = files()
     status, said = build(project)
     assert status == 0, said
-    assert {path.relative_to(project).parts[0] for path in files() - before} == {"_docs", "README.md"}
+    made = {path.relative_to(project).parts[0] for path in files() - before}
+    assert made == {"_docs", "README.md"}
     page = (project / "_docs" / "data.html").read_text()
     assert "<mfrac>" in page and "katex" not in page and 'src="http' not in page
     owner = "{user}/{repo}/blob/{branch}".format(**check.settings)
@@ -158,7 +160,7 @@ def test_check_is_silent_then_names_every_fault(project):
     assert status == 0 and not said, said
     codes = "import nbdev", "import math\nprint(math.pi)", "#| export\ndef f(): pass"
     packed = "y = 'x' * (1 < 2)\nz = 1 if 2 else 3 if 4 else 5\nw = [v for u in [1] if (v := u)]"
-    codes += "x = 1\n" * 11, packed, f"a = {'1' * 120}"
+    codes += "x = 1\n" * 11, packed, f"a = {'1' * 100}"
     merged = [*INDEX, "<<<<<<< HEAD", "======="]
     write_notebook(project / "nbs" / "index.ipynb", merged, *codes)
     wide = f"1. How?\n\n   ```python\n   {'c' * 101}\n   ```"
@@ -193,7 +195,7 @@ def test_check_is_silent_then_names_every_fault(project):
         f"nbs/02_more.ipynb, cell 1: `{'c' * 40}...` is over 100 columns: break the line",
         "nbs/index.ipynb, cell 7 is long",
         *(f"nbs/index.ipynb, cell 8, line {line} is packed" for line in (1, 2, 3)),
-        "E501 Line too long (124 > 120)",
+        "E501 Line too long (104 > 100)",
         "double has no docstring",
         "double has no comment for number",
         "Pair has no comment for first",
