@@ -30,6 +30,14 @@ LACKS = r"""name => {
   if (all("#exercises details[open]").length) lack.push("a solution that is not folded");
   return lack;
 }"""
+CUT = """() => {
+  const folded = [...document.querySelectorAll("details:not([open])")];
+  folded.forEach(each => each.open = true);
+  const boxes = [...document.querySelectorAll("main pre.sourceCode")];
+  const cut = boxes.filter(box => box.scrollWidth > box.clientWidth);
+  folded.forEach(each => each.open = false);
+  return cut.map(box => "code that is wider than its box: " + box.textContent.slice(0, 80));
+}"""
 POSITIONS = """() => {
   const parts = [...document.querySelectorAll("main p, main pre")];
   const find = text => parts.find(node => node.innerText.includes(text));
@@ -57,7 +65,7 @@ BAD = """<!DOCTYPE html><main><h1>Bad</h1><p class="description">x</p>
 @pytest.mark.parametrize("name", [*NOTEBOOKS, "api"])
 def test_page(visit, site, name):
     page, wrong = visit(site, f"{name}.html", viewport=SCREEN)
-    wrong += page.evaluate(LOOK) + page.evaluate(LACKS, name)
+    wrong += page.evaluate(LOOK) + page.evaluate(LACKS, name) + page.evaluate(CUT)
     page.set_viewport_size(PHONE)
     wrong += page.evaluate(LOOK) + page.evaluate(LACKS, name)
     assert not wrong, wrong
