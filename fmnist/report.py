@@ -873,11 +873,11 @@ def _price_looks():
 
 # %% ../nbs/06b_report.ipynb #186b802b
 def _plot_levels(ax, rows):
-    "Results whose price nobody has said: a line at their height, the name at its end."
+    "Results whose price nobody has said: a line at their height, the name where it begins."
     for row in rows:
         ax.axhline(row.accuracy, color="0.6", linewidth=0.8, linestyle=":", zorder=0)
-        ax.annotate(row.name, (1, row.accuracy), xycoords=("axes fraction", "data"), fontsize=7,
-                    xytext=(-2, 2), textcoords="offset points", ha="right", color="0.35")
+        ax.annotate(row.name, (0, row.accuracy), xycoords=("axes fraction", "data"), fontsize=7,
+                    xytext=(3, 2), textcoords="offset points", color="0.35")
 
 # %% ../nbs/06b_report.ipynb #c2a2a01b
 def plot_pareto(
