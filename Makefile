@@ -30,13 +30,12 @@ report: data ## train both networks on the data and write report/index.html (BUD
 	@$(bin)/fmnist_run --budget $(BUDGET) --seed $(SEED)
 	@$(bin)/fmnist_report --budget $(BUDGET) --seed $(SEED)
 
-# One thread each: workers with two threads each on two cores would wait for one another. Three of
-# them, since a test often waits, for a process or for a page.
+# One thread each: two workers with two threads each on two cores would wait for one another.
 test: export OMP_NUM_THREADS = 1
 test: export OPENBLAS_NUM_THREADS = 1
 test: .venv/ready ## run every test: the notebooks' cells and tests/
-	$(bin)/nbdev_test --n_workers 3 --timing
-	$(bin)/python -m pytest -q -n 3 --dist worksteal tests
+	$(bin)/nbdev_test --n_workers 2 --timing
+	$(bin)/python -m pytest -q -n 2 --dist worksteal tests
 
 quick: export OMP_NUM_THREADS = 1
 quick: export OPENBLAS_NUM_THREADS = 1

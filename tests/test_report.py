@@ -250,6 +250,7 @@ def test_a_place_that_is_none_is_found_before_the_training(tmp_path):
         page.fmnist_report(["--folder", "a"*300, "--output", str(tmp_path / "new" / "index.html")])
 
 
+@pytest.mark.ci
 def test_on_a_phone(visit, report):  # noqa: F811
     opened, wrong = visit(report, "index.html", viewport=PHONE)
     assert opened.locator("img").count() == (report / "index.html").read_text().count("<img ") >= 5
@@ -257,6 +258,7 @@ def test_on_a_phone(visit, report):  # noqa: F811
     assert not wrong, wrong
 
 
+@pytest.mark.ci
 def test_screenshot(visit, report):  # noqa: F811
     opened, _ = visit(report, "index.html", viewport={"width": 1100, "height": 2000})
     assert len(opened.screenshot()) > 30_000  # an empty page has a few
