@@ -188,7 +188,7 @@ def test_drawn_shoe_is_a_shoe(visit, site):
     wait_for_answers(page)
     verdict = page.inner_text("#verdict")
     assert any(f"CNN: {shoe}" in verdict for shoe in ("Sneaker", "Sandal", "Ankle boot")), verdict
-    assert "with the worst square covered" in page.inner_text("#heat-says")
+    page.get_by_text("with the worst square covered").wait_for()  # of the last stroke
     page.click("#clear")
     assert page.inner_text("#verdict") == "" and not wrong, wrong
 
