@@ -7,6 +7,7 @@ import sys
 from configparser import ConfigParser
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -137,3 +138,12 @@ def test_the_commands_page_shows_what_they_say(monkeypatch, capsys):
     )
     # Python's versions break lines elsewhere
     assert capsys.readouterr().out.split() == shown.split()
+
+
+@pytest.mark.ci  # which fetches setuptools
+def test_the_wheel_holds_what_git_knows(tmp_path):
+    subprocess.run([sys.executable, "-m", "build", "--outdir", tmp_path, ROOT], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    held = {name for name in ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    known = subprocess.run(["git", "ls-files", "fmnist"], cwd=ROOT, capture_output=True, text=True)
+    assert held == set(known.stdout.split()) and wheel.stat().st_size < 5_000_000
