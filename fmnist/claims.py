@@ -102,6 +102,7 @@ TESTS = {
     "computes more": "above 1", "stores more": "above 1"}
 COUNTS = ("stores more", "computes more") # As `cost` gives them
 
+# %% ../nbs/06_claims.ipynb #00a6bba2
 @dataclass(frozen=True)
 class Rules:
     "What verdicts follow from; every field but the first has had another value (see `history`)."
@@ -653,6 +654,7 @@ FORMS = { # How a verdict is counted in a sentence: one, several
     "no difference shown": ("shows no difference", "show no difference"),
     "not decidable": ("is not decidable", "are not decidable")}
 
+# %% ../nbs/06_claims.ipynb #0ce33910
 def verdict_counts(
     judgements # Of `Judgement`
 ) -> str: # Part of a sentence

@@ -253,6 +253,7 @@ def _our_batch_norm(graph, layer, x):
 def _our_layer_norm(graph, layer, x):
     return graph.add("LayerNormalization", x, layer.params["g"], axis=-1, epsilon=1e-5)
 
+# %% ../nbs/07c_export.ipynb #f79ddcec
 @writes("fmnist.Activation")
 def _our_activation(graph, layer, x):
     simple = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}
@@ -583,6 +584,7 @@ def _count_weights(name, settings):
     with torch.device("meta"):  # shapes without numbers
         return sum(p.numel() for p in named(built)(**settings).parameters())
 
+# %% ../nbs/07c_export.ipynb #e3a989d4
 def _check_settings(name, settings, archive):
     "Refuse what would cost more than the file can hold."
     length = len(json.dumps(settings))

@@ -65,6 +65,7 @@ def _is_alive(process):
     except PermissionError: pass
     return True
 
+# %% ../nbs/01b_files.ipynb #b052ed04
 def remove_leftovers(
     path:str|os.PathLike # A file that `atomic_write` writes
 ):

@@ -143,6 +143,7 @@ def _normal(deviation):
 def _uniform(draw, n_in, n_out, random_scale):
     return math.sqrt(6/(n_in + n_out))*draw.uniform(-1, 1, (n_in, n_out))
 
+# %% ../nbs/03b_layers.ipynb #a2882b78
 INITIALIZATIONS = {
     "random": _normal(lambda n_in, random_scale: random_scale),
     "he": _normal(lambda n_in, random_scale: math.sqrt(2/n_in)),

@@ -67,6 +67,7 @@ def _pairs(x, axis):
     end = lines.shape[-1]//2*2
     return [lines[..., start:end:2].movedim(-1, axis) for start in (0, 1)]
 
+# %% ../nbs/04e_modern_cnn.ipynb #f0d13824
 def _to_the_larger(x, gradient, axis):
     "Give each gradient to the larger of the two neighbours that it belongs to."
     out = torch.zeros_like(x) if x.shape[axis] % 2 else torch.empty_like(x)

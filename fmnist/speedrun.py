@@ -136,15 +136,6 @@ def speedrun(
     return _record(data, name, target, chosen, first, results, cold, dtype, device)
 
 # %% ../nbs/08b_speedrun.ipynb #6c2e0a13
-def _device(name):
-    device = default_device() if str(name) == "auto" else torch.device(name)
-    is_there = device.type != "cuda" or torch.cuda.is_available()
-    check(is_there, "device", str(device), "one that PyTorch can use here, such as cpu")
-    return device
-
-def _line(number, seed, accuracy, seconds):
-    return f"{number:4}  {seed:4}  {100*accuracy:6.2f} %  {seconds:8.2f}"
-
 def _recipe(name):
     check_choice("name", name, RECIPES)
     return RECIPES[name]
@@ -154,6 +145,16 @@ def _checked(chosen):
     for part in chosen: check_choice("a part of chosen", part, known)
     check_settings(chosen.get("model", MODEL), chosen["settings"])
     return chosen
+
+# %% ../nbs/08b_speedrun.ipynb #d9054059
+def _device(name):
+    device = default_device() if str(name) == "auto" else torch.device(name)
+    is_there = device.type != "cuda" or torch.cuda.is_available()
+    check(is_there, "device", str(device), "one that PyTorch can use here, such as cpu")
+    return device
+
+def _line(number, seed, accuracy, seconds):
+    return f"{number:4}  {seed:4}  {100*accuracy:6.2f} %  {seconds:8.2f}"
 
 # %% ../nbs/08b_speedrun.ipynb #6c2e0a30
 def _record(data, name, target, chosen, first, results, cold, dtype, device):
@@ -239,6 +240,7 @@ def speedruns_file() -> Path: # In the package; there is none as long as nothing
     "Where the package keeps its records."
     return Path(str(files("fmnist")))/"speedruns.jsonl"
 
+# %% ../nbs/08b_speedrun.ipynb #a5080cee
 def read_speedruns(
     path=None # File of lines of JSON; by default the package's
 ) -> list: # Of `Record`; none if there is no file

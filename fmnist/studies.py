@@ -87,12 +87,14 @@ def modern_mlp_arm(
     "The MLP with the options of modern practice."
     return arm("modern_mlp", **settings | options)
 
+# %% ../nbs/05d_studies.ipynb #23a57b19
 def cnn_arm(
     **changes # Arguments of `CNNModel`
 ) -> dict: # Arguments of `Trial`
     "The best CNN of the original report, with changes."
     return dict(model="cnn", settings=BEST_CNN | changes, training=CNN_TRAINING)
 
+# %% ../nbs/05d_studies.ipynb #00addcea
 def modern_cnn_arm(
     recipe:dict, # Of the modern CNN: one of `fmnist.modern_recipes.RECIPES`, or made like those
     model=MODEL, # Another network that is to be trained in the same way, as for `arm`
@@ -112,6 +114,7 @@ BUDGETS:dict[str, dict] = {
     "full": {"data": "full", "numpy": dict(epochs=20, seeds=10),
              "torch": dict(epochs=20, seeds=3, gpu_seeds=10)}}
 
+# %% ../nbs/05d_studies.ipynb #e6689219
 def against(
     reference:str, # Name of the arm that all others are compared with
     arms # Names of all arms
@@ -186,6 +189,7 @@ def _data_of(source):
     data = open_data(source)
     return dict(data=f"{data.name}-{data.digest}", source=source)
 
+# %% ../nbs/05d_studies.ipynb #087cd2f6
 def _seeds(seeds, length):
     "The seeds that are meant, as a list."
     if seeds is None:
@@ -195,11 +199,11 @@ def _seeds(seeds, length):
     check(is_whole(seeds), "seeds", seeds, "a whole number of at least 1, or a list of seeds")
     return list(range(seeds))
 
+# %% ../nbs/05d_studies.ipynb #c4a6c26c
 def _length(name, each, limits):
     "What the budget says of an arm: by its name, or by the library that computes it."
     return limits.get(name) or limits[learner_of(each["model"]).library]
 
-# %% ../nbs/05d_studies.ipynb #23455e8c
 def planned_seeds(
     study, # A `Study`
 ) -> dict: # Name of each arm -> number of seeds
@@ -207,6 +211,7 @@ def planned_seeds(
     limits = BUDGETS["full"] | study.budgets.get("full", {})
     return {name: _length(name, each, limits)["seeds"] for name, each in study.arms.items()}
 
+# %% ../nbs/05d_studies.ipynb #23455e8c
 def _arm_trials(each, budget, length, seeds, where):
     "The trials of an arm, one for each seed."
     own = each.get("epochs", length["epochs"])
@@ -255,6 +260,7 @@ def _count_other_code(study, records, budget):
     others = [r.trial for r in records.values() if r.trial.code and r.trial.digest not in digests]
     return sum(replace(trial, code=None).digest in known for trial in others)
 
+# %% ../nbs/05d_studies.ipynb #e3109489
 def study_findings(
     study:Study, # What is asked
     records:dict, # Digest -> `Result` or `Failure`, as `read_records` gives it
@@ -359,6 +365,7 @@ def _cnn_arms(network, section_3):
             "kernel_sizes": kernels, "cnn_initialization": _start_arms(network), "filters": filters,
             "best_cnn": {"section 7.2.2": make(), "section 3": make(**section_3)}}
 
+# %% ../nbs/05d_studies.ipynb #90bbc08e
 def _length_of(arms):
     "Ten seeds for the light networks, in readings after the first."
     light = [name for name, each in arms.items() if max(each["settings"]["channels"]) <= 128]
@@ -766,6 +773,7 @@ def fmnist_run(
     from fmnist.study_cli import run
     run(argv, fmnist_run.__doc__)
 
+# %% ../nbs/05d_studies.ipynb #795caf6b
 def fmnist_results(
     argv:list|None=None # The arguments, by default those of the command line
 ):

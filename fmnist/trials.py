@@ -49,6 +49,7 @@ def open_data(
 
 _opened:dict = {} # Source -> digest of its code, data
 
+# %% ../nbs/05_trials.ipynb #0f337650
 def _data_in(source):
     "What is no function's."
     if source == "full": return fashion_mnist()
