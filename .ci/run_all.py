@@ -1,15 +1,16 @@
 """Run notebooks as somebody does who opens one of them alone, on Kaggle or on Colab.
 
-    .venv/bin/python .ci/run_all.py [X.ipynb ...]
+    .venv/bin/python .ci/run_all.py [slow] [cuda] [X.ipynb ...]
 
-Without X all run, each in one of the surroundings, the first in all of them, like X. Cells for the
-full data run, too. A run has a file system and a network of its own (by bubblewrap): a read-only
-/kaggle/input and no network, or /content and a mirror of the data. Its environment has the
-requirements, but neither nbdev nor this repository; the package is not installed until the
-notebook's setup cell does so.
+Without X every notebook runs in one of the surroundings, and the first in all; X runs in all. Cells
+with a flag are left out, but for `data` and the flags that are named. A run has a file system and a
+network of its own (by bubblewrap): a read-only /kaggle/input and no network, or /content and a
+mirror of the data. Its environment has the requirements, but neither nbdev nor this repository; the
+package is not installed until the notebook's setup cell does so.
 """
 
 import itertools
+import json
 import os
 import shutil
 import subprocess
@@ -35,16 +36,17 @@ COLAB = f"""mkdir {NAME}
 {sys.executable} -m http.server 8123 -d {{mirror}} 2>/dev/null & trap "kill $!" EXIT
 export http_proxy=http://127.0.0.1:8123 no_proxy=127.0.0.1
 """
-# Without cells that have flags, but for `data`. What must hold afterwards: the package was
-# installed here, and the data are found.
-RUN = rf"""{TOOLS}/jupyter-nbconvert --to notebook --execute --log-level ERROR --stdout {{name}} \
+# A cell that begins with a flag, perhaps after other directives.
+FLAGGED = r"([ \t]*(#[ \t]*\|.*|%%.*)?\n)*[ \t]*#[ \t]*\|[ \t]*({})[ \t]*(\n|$)"
+# What must hold afterwards: the environment is bare, the package was installed there, and the data
+# are found.
+RUN = f"""{TOOLS}/jupyter-nbconvert --to notebook --execute --log-level ERROR --stdout {{name}} \
   --ExecutePreprocessor.kernel_name=alone --RegexRemovePreprocessor.enabled=True \
-  --RegexRemovePreprocessor.patterns='["(#\\|.*\\n)*#\\| *(slow|cuda)\\b"]' >/dev/null &&
-python -c 'import sys
-import {NAME}
-from {NAME}.data import fashion_mnist
+  --RegexRemovePreprocessor.patterns='{{skipped}}' >/dev/null && python -c '
+import importlib.util, sys, {NAME}.data
+assert not importlib.util.find_spec("nbdev"), "nbdev is there"
 assert {NAME}.__file__.startswith(sys.prefix), {NAME}.__file__
-fashion_mnist()'"""
+{NAME}.data.fashion_mnist()'"""
 
 
 def needed(names, found):
@@ -131,13 +133,13 @@ def environment(work, own):
     }
 
 
-def one(name, surroundings, work):
+def one(name, surroundings, work, skipped):
     "Run one notebook; did it end well?"
     start, own = time.perf_counter(), Path(tempfile.mkdtemp(dir=work))
     (own / "folder").mkdir()
     shutil.copy(NOTEBOOKS / name, own / "folder")
     shutil.copytree(work / "env", own / "env", symlinks=True)  # the others' must not change
-    script = RUN.format(name=name)
+    script = RUN.format(name=name, skipped=skipped)
     if surroundings == "colab":
         script = COLAB.format(mirror=work / "colab") + script
     command = [*sandbox(surroundings, work, own), "sh", "-c", script]
@@ -148,8 +150,12 @@ def one(name, surroundings, work):
     return not failed
 
 
-def main(*chosen):
+def main(*words):
     names = sorted(path.name for path in NOTEBOOKS.glob("*_*.ipynb")) + ["index.ipynb"]
+    chosen, flags = [word for word in words if word in names], settings["tst_flags"].split()
+    if unknown := set(words) - {*names, *flags}:
+        sys.exit(f"neither a notebook nor a flag: {', '.join(sorted(unknown))}\n\n{__doc__}")
+    skipped = json.dumps([FLAGGED.format("|".join({*flags} - {*words, "data"}) or "(?!)")])
     pairs = list(itertools.product(chosen or names[:1], SURROUNDINGS))
     if not chosen:
         pairs += zip(names[1:], itertools.cycle(SURROUNDINGS))
@@ -157,7 +163,7 @@ def main(*chosen):
         work = Path(folder)
         prepare(work)
         make_inputs(work)
-        went_well = list(pool.map(lambda pair: one(*pair, work), pairs))
+        went_well = list(pool.map(lambda pair: one(*pair, work, skipped), pairs))
     print(f"{sum(went_well)} runs went well, {len(pairs) - sum(went_well)} failed")
     sys.exit(not all(went_well))
 

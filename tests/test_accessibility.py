@@ -41,7 +41,11 @@ def barriers(page, axe, rules=None):
 def barriers_in_both(page, axe):
     "Those of a page in light colours, and what is wrong with its dark ones."
     found = barriers(page, axe)
+    colour = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(colour)
     page.emulate_media(color_scheme="dark")
+    dark = f"light => {colour} != light && !document.getAnimations().length"
+    page.wait_for_function(dark, arg=light)
     found += barriers(page, axe, ["color-contrast", "link-in-text-block"])
     page.context.close()
     return found
@@ -78,17 +82,18 @@ def test_try_once_used(visit, site, axe):
 
 def test_report(visit, report, axe):
     page, _ = visit(report, "index.html", viewport=SCREEN)
-    assert not barriers_in_both(page, axe)
+    assert not barriers(page, axe)
 
 
 def test_barriers_are_found(visit, axe, tmp_path):
     (tmp_path / "bad.html").write_text(
         "<!DOCTYPE html><html lang='en'><title>x</title><main><h1>x</h1><img src='data:,'>"
-        "<style>p {color: #ccc} @media (prefers-color-scheme: dark) {b {background: #333}}</style>"
-        "<p>pale</p><b>black on grey</b></main>"
+        "<style>p {color: #ccc} @media (prefers-color-scheme: dark) {"
+        "body {background: black; color: white} b {background: #ccc}}</style>"
+        "<p>pale</p><b>white on pale</b></main>"
     )
     page, _ = visit(tmp_path, "bad.html")
-    alternative, pale, black = sorted(barriers_in_both(page, axe))
+    alternative, dark, pale = sorted(barriers_in_both(page, axe))
     assert alternative.startswith("critical: Images must have alternative text")
     assert "color contrast" in pale and "<p>" in pale
-    assert "color contrast" in black and "2 times" in black
+    assert "color contrast" in dark and "<b>" in dark
