@@ -40,36 +40,25 @@ def test_generator(monkeypatch, capsys, tmp_path):
     path = tmp_path / "nbs" / NOTEBOOKS[0].name
     notebook = json.loads(path.read_text(encoding="utf-8"))
     title, badges, setup, *rest = notebook["cells"]
-    notebook["cells"] = [
-        title,
-        *rest,
-        {**setup, "source": ["%pip install -U everything"]},
-    ]  # one lost, one changed and elsewhere
+    changed = {**setup, "source": ["%pip install -U everything"]}
+    notebook["cells"] = [title, *rest, changed]  # one is lost, one changed and elsewhere
     path.write_text(json.dumps(notebook), encoding="utf-8")
-    assert changes() == [f"nbs/{path.name}"] and path.read_text(encoding="utf-8") == NOTEBOOKS[
-        0
-    ].read_text(encoding="utf-8")
-    fork = {
-        **CONFIG,
-        "user": "somebody",
-        "repo": "fork",
-        "branch": "other",
-        "git_url": "https://github.com/somebody/fork",
-    }
-    assert len(changes(fork)) == len(NOTEBOOKS) and changes(fork) == []
+    assert changes() == [f"nbs/{path.name}"]
+    assert path.read_bytes() == NOTEBOOKS[0].read_bytes()
+    address = "https://github.com/somebody/fork"
+    fork = dict(CONFIG, user="somebody", repo="fork", branch="other", git_url=address)
+    assert len(changes(fork)) == len(NOTEBOOKS)
+    assert changes(fork) == []
     new = cells(path)
-    assert (
-        new["badges"].count(f"somebody/fork/blob/other/nbs/{path.name}") == 2
-        and "git+https://github.com/somebody/fork" in new["setup"]
-    )
+    assert new["badges"].count(f"somebody/fork/blob/other/nbs/{path.name}") == 2
+    assert f"git+{address}" in new["setup"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_badges(path):
     assert list(cells(path))[1:3] == ["badges", "setup"]
-    links = re.findall(
-        r"\[!\[Open in (\w+)\]\(https://[^)]+\)\]\((https://[^)]+)\)", cells(path)["badges"]
-    )
+    link = r"\[!\[Open in (\w+)\]\(https://[^)]+\)\]\((https://[^)]+)\)"
+    links = re.findall(link, cells(path)["badges"])
     assert [where for where, _ in links] == ["Colab", "Kaggle"]
     assert all((ROOT / link.partition("/blob/")[2].partition("/")[2]) == path for _, link in links)
 
@@ -110,34 +99,18 @@ def check_kaggle_folder(folder, path, user):
     "A folder that `kaggle kernels push` accepts."
     about = json.loads((folder / "kernel-metadata.json").read_text(encoding="utf-8"))
     owner, slug = about["id"].split("/")
-    assert (
-        owner == user
-        and slug == about["title"].lower().replace(" ", "-")
-        and 5 <= len(about["title"]) <= 50
-    )  # else Kaggle warns, or refuses
-    assert (folder / about["code_file"]).read_text(encoding="utf-8") == path.read_text(
-        encoding="utf-8"
-    )
-    assert (
-        about["language"],
-        about["kernel_type"],
-        about["enable_gpu"],
-        about["enable_internet"],
-    ) == ("python", "notebook", True, True)
+    assert owner == user
+    assert slug == about["title"].lower().replace(" ", "-")  # else Kaggle warns
+    assert 5 <= len(about["title"]) <= 50  # else it refuses
+    assert (folder / about["code_file"]).read_bytes() == path.read_bytes()
+    assert (about["language"], about["kernel_type"]) == ("python", "notebook")
+    assert about["enable_gpu"] and about["enable_internet"]
     assert about["dataset_sources"] == ["zalando-research/fashionmnist"]
 
 
 def test_kaggle_folder(tmp_path):
-    subprocess.run(
-        [
-            sys.executable,
-            ROOT / ".ci" / "notebooks.py",
-            "kaggle",
-            NOTEBOOKS[0],
-            tmp_path / "command",
-        ],
-        check=True,
-    )
+    words = "kaggle", NOTEBOOKS[0], tmp_path / "command"
+    subprocess.run([sys.executable, ROOT / ".ci" / "notebooks.py", *words], check=True)
     check_kaggle_folder(tmp_path / "command", NOTEBOOKS[0], CONFIG["user"])
     for path in NOTEBOOKS:
         notebooks.for_kaggle(CONFIG, path, tmp_path / path.stem, "somebody")
