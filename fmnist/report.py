@@ -809,8 +809,8 @@ def costs(
     return rows
 
 # %% ../nbs/06b_report.ipynb #c2a2a019
-_PLACES = [("mean", (-7, -3), "right"), ("high", (0, 6), "center"), ("high", (-5, 4), "right"),
-           ("low", (0, -12), "center"), ("mean", (7, -8), "left"), ("high", (0, 14), "center"),
+_PLACES = [("mean", (-7, -3), "right"), ("mean", (7, -8), "left"), ("high", (0, 6), "center"),
+           ("high", (-5, 4), "right"), ("low", (0, -12), "center"), ("high", (0, 14), "center"),
            ("low", (0, -20), "center")]
 
 def _ends(row):
@@ -821,7 +821,7 @@ def _ends(row):
 
 # %% ../nbs/06b_report.ipynb #c2a2a031
 def _label(ax, rows, price):
-    "Names beside points, where neither another name nor a point is in the way."
+    "Names beside points, where nothing is in the way; of a kind and price only the best has one."
     from matplotlib.transforms import Bbox
     ax.figure.draw_without_rendering() # the layout is known now
     taken = [text.get_window_extent() for text in ax.texts]
@@ -829,7 +829,9 @@ def _label(ax, rows, price):
         x, low = ax.transData.transform((getattr(row, price), _ends(row)["low"]))
         high = ax.transData.transform((getattr(row, price), _ends(row)["high"]))[1]
         taken.append(Bbox([(x - 4, low - 4), (x + 4, high + 4)]))
-    for row in rows:
+    best:dict = {} # (Price, kind) -> the first, since the rows fall
+    for row in rows: best.setdefault((getattr(row, price), row.kind), row)
+    for row in best.values():
         taken.append(_place_name(ax, row, getattr(row, price), taken))
 
 # %% ../nbs/06b_report.ipynb #c2a2a01a
