@@ -133,13 +133,13 @@ def check_cells():
 
 def is_packed(node):
     "Does it hold more than one thought: `if` in `if`, `:=` in a comprehension, text times truth?"
-    inside = {type(part) for part in ast.walk(node) if part is not node}
-    if isinstance(node, ast.IfExp):
-        return ast.IfExp in inside
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
-        text = isinstance(getattr(node.left, "value", None), str) or ast.JoinedStr in inside
-        return text and isinstance(node.right, (ast.Compare, ast.BoolOp))
-    return isinstance(node, COMPREHENSION) and ast.NamedExpr in inside
+    if isinstance(node, ast.BinOp) and isinstance(node.right, (ast.Compare, ast.BoolOp)):
+        text = getattr(node.left, "value", node.left)
+        return isinstance(node.op, ast.Mult) and isinstance(text, (str, ast.JoinedStr))
+    kind = ast.IfExp if isinstance(node, ast.IfExp) else ast.NamedExpr
+    return isinstance(node, (ast.IfExp, *COMPREHENSION)) and any(
+        isinstance(part, kind) for part in ast.walk(node) if part is not node
+    )
 
 
 def check_style():

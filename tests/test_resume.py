@@ -27,6 +27,7 @@ def version(path):
     return path.stat().st_mtime_ns if path.exists() else None
 
 
+@pytest.mark.ci  # a killed sweep of trainings is tried by test_sweeps.py each time
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_killed_at_random_moments(tmp_path):
     context = multiprocessing.get_context("forkserver")

@@ -231,14 +231,14 @@ def test_every_recipe_learns_and_resumes_to_the_same_bits(tmp_path, monkeypatch)
     for number, options in enumerate(recipes):
         folder = tmp_path / str(number)
         before = torch.random.get_rng_state()
-        whole, model = run(folder / "whole", epochs=3, **options)
+        whole, model = run(folder / "whole", epochs=2, **options)
         assert torch.equal(torch.random.get_rng_state(), before)
         assert whole.epochs[-1].train_loss < whole.epochs[0].train_loss
         monkeypatch.setattr(training, "train", fails_in_epoch_2)
         with pytest.raises(KeyboardInterrupt):
-            run(folder, epochs=3, **options)
+            run(folder, epochs=2, **options)
         monkeypatch.setattr(training, "train", real)
-        resumed, other = run(folder, epochs=3, resume=True, **options)
+        resumed, other = run(folder, epochs=2, resume=True, **options)
         assert losses(resumed) == losses(whole) and same_bits(model, other), options
 
 
