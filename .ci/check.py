@@ -16,6 +16,7 @@ import sys
 import tempfile
 import textwrap
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from execnb.nbio import read_nb
@@ -159,20 +160,12 @@ def check_style():
 
 
 def undocumented(thing, api):
-    "What a function or class lacks: a docstring; comments beside parameters, or one above it."
-    if not api.doc(thing):
-        yield "has no docstring"
-    said = {}
+    "What smalldocs misses: docstrings; comments beside parameters and fields, or one above all."
+    needed = "docstring" if inspect.getcomments(thing) else r"docstring|\([^_]\w*\): no docment"
+    yield from (gap for gap in api.gaps_of(thing) if re.search(needed, gap))
     if isinstance(thing, type) and issubclass(thing, tuple):
-        said = {name: api.class_comments(thing).get(name) for name in thing.__annotations__}
-    elif not inspect.getcomments(thing) and (inspect.isfunction(thing) or api.has_init(thing)):
-        said = api.docments(thing, args_kwargs=True, returns=False)
-        for name, given in inspect.signature(thing).parameters.items():
-            if given.kind is given.POSITIONAL_ONLY:  # docments does not see these
-                said.pop(name)
-    for name in said:
-        if not said[name] and name[0] != "_" and name not in ("self", "cls"):
-            yield f"has no comment for {name}"
+        for name in thing.__annotations__.keys() - api.class_comments(thing).keys():
+            yield f"{thing.__module__}:{thing.__qualname__}({name}): no docment"
 
 
 def check_documented():
@@ -182,11 +175,11 @@ def check_documented():
     except ModuleNotFoundError:
         return  # Python 3.10 has none
     sys.path.insert(0, str(ROOT))
+    api.docments = partial(api.docments, args_kwargs=True)
     for module in api.package_modules(NAME):
         for top in api.own(module):
             for thing in [top, *(api.methods(top) if isinstance(top, type) else [])]:
-                for gap in undocumented(thing, api):
-                    yield f"{thing.__module__}: {thing.__qualname__} {gap}: write it there"
+                yield from (f"{gap}: write it there" for gap in undocumented(thing, api))
 
 
 CHECKS = [check_notebooks, check_exported, check_cells, check_style, check_documented]

@@ -9,7 +9,6 @@ the equations. Whoever has Quarto can run `nbdev_docs` on the same sources.
 """
 
 import ast
-import base64
 import html
 import inspect
 import json
@@ -17,6 +16,7 @@ import re
 import shutil
 import sys
 import tempfile
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from urllib.parse import urljoin
@@ -28,16 +28,16 @@ from execnb.nbio import mk_cell, nb2str, new_nb
 from latex2mathml.converter import convert
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbdev.process import NBProcessor
+from nbdev.quarto import _nbdev_yml
 
 from notebooks import badges, launch_links
 from package import NAME, ROOT, settings
 
-try:
-    import smalldocs.site
-    from markdown_it import MarkdownIt
-    from smalldocs import api, markdown
-except ModuleNotFoundError:
-    smalldocs = None  # Python 3.10 has none, and builds README.md alone
+if sys.version_info < (3, 11):
+    sys.exit("smalldocs needs Python 3.11 or newer: make clean && make docs PYTHON=python3.12")
+import smalldocs.site
+from markdown_it import MarkdownIt
+from smalldocs import api, llms, markdown
 
 NOTEBOOKS = ROOT / settings["nbs_path"]
 FILES = f"{settings['git_url']}/blob/{settings['branch']}"
@@ -144,47 +144,22 @@ def for_github(text):
     return text.replace("](../", "](").strip()
 
 
-def output_for_github(output, options, pictures):
-    "One output of a cell as Markdown; a picture goes into `pictures`, {path: content}."
-    data = output.get("data", {})
-    if "image/png" in data:
-        path = f"{PICTURES}/picture-{len(pictures) + 1}.png"
-        pictures[path] = base64.b64decode(data["image/png"])
-        caption = options.get("fig-cap", "")
-        shown = f"![{options.get('fig-alt', caption)}]({path})"
-        return f"{shown}\n\n*{caption}*" if caption else shown
-    if "text/markdown" in data:
-        return for_github(data["text/markdown"])
-    text = (output.get("text") or data.get("text/plain", "")).rstrip()
-    return f"```text\n{text}\n```" if text else ""
-
-
 def build_readme():
     "README.md and its pictures, as {path: content}."
     title, sentence, cells = read(NOTEBOOKS / settings["readme_nb"])
     note = f"<!-- Made from {settings['nbs_path']}/{settings['readme_nb']} by .ci/docs.py. -->"
     links = f"{badges(settings, settings['readme_nb'])} [Documentation]({SITE})"
-    parts, pictures = [note, f"# {title}", f"> {sentence}", links], {}
-    for cell in cells:
-        if cell.cell_type == "markdown":
-            parts.append(for_github(cell.source))
-            continue
-        marks, code = split(cell)
-        options = yaml.safe_load(marks.replace("#|", "")) or {}
-        if options.get("echo", True):
-            parts.append(f"```python\n{code.strip()}\n```")
-        parts += [output_for_github(output, options, pictures) for output in cell.outputs]
-    text = "\n\n".join(part for part in parts if part)
-    return {"README.md": f"{text}\n".encode(), **pictures}
+    llms.indent = lambda text: f"```text\n{text.rstrip()}\n```"  # what a cell printed
+    body, pictures = llms.notebook(nb2str(new_nb(cells)), {}, "index", llms.Prose(str, {}), str)
+    text = "\n\n".join([note, f"# {title}", f"> {sentence}", links, for_github(body)])
+    files = {f"{settings['nbs_path']}/{name}": content for name, content in pictures.items()}
+    return {"README.md": f"{text}\n".encode(), **files}
 
 
 # --- the site ---
 
-
-def source_link(symbol):
-    "Where the package defines a name."
-    path = symbol.module.replace(".", "/")
-    return f"[source]({FILES}/{path}.py#L{symbol.line}){{.source-link}}"
+# Where the package defines a name, as a link.
+source_link = partial(api.source_link, api.Settings(ROOT, [NAME], root=ROOT, source=FILES))
 
 
 def with_heading(cell, symbols):
@@ -249,43 +224,34 @@ def api_page(symbols):
     return "\n\n".join(parts)
 
 
-def equation(kind):
-    "How to write MathML, which needs no script, where smalldocs has TeX for one that it fetches."
-
-    def rule(self, tokens, at, options, env):
-        tex = tokens[at].content.strip()
-        for written, better in BETTER_TEX.items():
-            tex = re.sub(written, better, tex)
-        made = convert(tex, display={"inline": "inline", "display": "block"}[kind])
-        if unknown := re.findall(r">(\\[A-Za-z]+|&)<", made):
-            sys.exit(f"latex2mathml does not know {', '.join(unknown)}, write it otherwise: {tex}")
-        return f'<span class="math {kind}">{made}</span>'
-
-    return rule
+def equation(self, tokens, at, options, env):
+    "MathML, which needs no script, where smalldocs has TeX for one that it fetches."
+    tex = tokens[at].content.strip()
+    kind, display = ("display", "block") if tokens[at].type != "math_inline" else ("inline",) * 2
+    for written, better in BETTER_TEX.items():
+        tex = re.sub(written, better, tex)
+    made = convert(tex, display=display)
+    if unknown := re.findall(r">(\\[A-Za-z]+|&)<", made):
+        sys.exit(f"latex2mathml does not know {', '.join(unknown)}, write it otherwise: {tex}")
+    return f'<span class="math {kind}">{made}</span>'
 
 
 def prepare(folder):
     "All that smalldocs reads, in `folder`."
     symbols, words = public_symbols(), read_glossary()
-    project = {"output-dir": "_docs", "resources": ["try/", "try-offline.js"]}
-    website = {"title": settings["lib_name"], "site-url": SITE, "repo-url": settings["git_url"]}
-    website |= {"description": settings["description"], "repo-branch": settings["branch"]}
-    about = {"project": project, "website": website, "smalldocs": {"linkify": True}}
-    made = {"nbdev.yml": yaml.dump(about), "api.qmd": api_page(symbols)}
+    unread = shutil.ignore_patterns("*.ipynb", "*.py", "__pycache__", "index_files")
+    shutil.copytree(NOTEBOOKS, folder, ignore=unread, dirs_exist_ok=True)
+    made = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.yml")}
+    made |= {"nbdev.yml": _nbdev_yml.format_map(settings), "api.qmd": api_page(symbols)}
     made["_symbols.json"] = json.dumps(addresses(symbols))
-    for path in NOTEBOOKS.iterdir():
-        if path.suffix == ".ipynb":
-            made[page_name(path.name)] = ready(path, symbols, words)
-        elif path.suffix == ".yml":
-            made[path.name] = path.read_text(encoding="utf-8")
-        elif path.is_file():
-            shutil.copy(path, folder)
+    for path in NOTEBOOKS.glob("*.ipynb"):
+        made[page_name(path.name)] = ready(path, symbols, words)
     for name, text in made.items():
         (folder / name).write_text(unnumbered(text), encoding="utf-8")
-    if (NOTEBOOKS / "try").exists():
-        from try_page import write_data
+    if (folder / "try").exists():
+        sys.path.append(str(NOTEBOOKS / "try"))
+        from arrays import write_data
 
-        shutil.copytree(NOTEBOOKS / "try", folder / "try")
         (folder / "try" / "data").mkdir()
         write_data(folder / "try" / "data")
 
@@ -313,10 +279,7 @@ def faults(site, readme):
 
 def build_site(target, readme):
     "Render every page and check all of them; `target` is replaced once everything went well."
-    if smalldocs is None:
-        sys.exit("The site needs Python 3.11 or newer: make clean && make docs PYTHON=python3.12")
-    markdown.math_inline = equation("inline")
-    markdown.math_display = markdown.math_block = equation("display")
+    markdown.math_inline = markdown.math_display = markdown.math_block = equation
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder))
         built = smalldocs.site.build(Path(folder).resolve(), quiet=True)

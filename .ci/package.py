@@ -1,14 +1,13 @@
 "The project's settings, and how the other scripts run commands."
 
-import configparser
 import subprocess
 import sys
 from pathlib import Path
 
+from fastcore.foundation import Config
+
 ROOT = Path(__file__).resolve().parents[1]
-parser = configparser.ConfigParser(delimiters=["="])
-parser.read(ROOT / "settings.ini", encoding="utf-8")
-settings = parser["DEFAULT"]
+settings = Config(ROOT, "settings.ini", delimiters=["="]).d
 NAME = settings["lib_name"]
 
 

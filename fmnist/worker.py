@@ -160,6 +160,7 @@ class LocalExecutor(Executor):
         self.workers: list = []  # All that were started
         self.killed = False
 
+    # By position alone, as any Executor has it: a keyword `fn` is the call's.
     def submit(
         self,
         fn,  # A function that can be imported: not one of the script or notebook itself

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+NO_SITE = "smalldocs needs Python 3.11"
 sys.path.insert(0, str(ROOT / ".ci"))
 import check
-import docs
 
 
 @pytest.mark.parametrize("promise", check.CHECKS, ids=lambda promise: promise.__name__)
@@ -84,8 +84,7 @@ def project(tmp_path):
 
 def build(project):
     "Build the site; skipped where its tools do not exist."
-    pytest.importorskip("smalldocs", reason="smalldocs needs Python 3.11")
-    pytest.importorskip("latex2mathml")
+    pytest.importorskip("smalldocs", reason=NO_SITE)
     return run(project, ".ci/docs.py")
 
 
@@ -115,6 +114,9 @@ def test_site(project):
 
 
 def test_links_of_words():
+    pytest.importorskip("smalldocs", reason=NO_SITE)
+    import docs
+
     words = {"batch": "some images"}
     code = "   ```python\n   def f():\n       batch = 1\n   ```\n"  # in a folded solution
     said = f"# batch\n`batch` $batch$ [batch](x)\n\n{code}\nbatches, a batch, a batch"
@@ -143,6 +145,7 @@ def test_faulty_page_stops_the_build(project, faults):
 
 
 def test_readme(project):
+    pytest.importorskip("smalldocs", reason=NO_SITE)
     assert run(project, ".ci/docs.py", "readme")[0] == 0
     first = (project / "README.md").read_bytes()
     site = "https://{user}.github.io/{repo}".format(**check.settings)
@@ -196,9 +199,9 @@ def test_check_is_silent_then_names_every_fault(project):
         "nbs/index.ipynb, cell 7 is long",
         *(f"nbs/index.ipynb, cell 8, line {line} is packed" for line in (1, 2, 3)),
         "E501 Line too long (104 > 100)",
-        "double has no docstring",
-        "double has no comment for number",
-        "Pair has no comment for first",
+        "data:double: no docstring",
+        "data:double(number): no docment",
+        "data:Pair(first): no docment",
         'expression has type "str", variable has type "int")  [assignment]: mend it',
     ):
         assert fault in said, (fault, said)

@@ -1,4 +1,4 @@
-// Arrays from Python, in one small file: a line of JSON, then the numbers, as .ci/try_page.py
+// Arrays from Python, in one small file: a line of JSON, then the numbers, as arrays.py
 // writes them. Weights come as 16-bit floats, half as heavy; networks compute in 32 bits.
 
 const KINDS = { u1: Uint8Array, f2: Uint16Array, f4: Float32Array };

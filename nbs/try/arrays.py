@@ -81,10 +81,9 @@ def write_data(
         train=data.train_images, train_labels=data.train_labels.astype(np.uint8),
         test=data.test_images, test_labels=data.test_labels.astype(np.uint8),
     )  # fmt: skip
-    scores = {net.name: net.about["test_accuracy"] for net in (mlp, cnn)}
     files = {
         "images": packed(dict(images=images, labels=labels, **expected),
-                         dict(classes=CLASSES, scores=scores)),
+                         dict(classes=CLASSES)),
         "mlp": packed(*mlp_arrays(mlp.network)),
         "modern_cnn": packed(*cnn_arrays(cnn.network, cnn.about["settings"])),
         "sample": gzip.compress(packed(sample, dict(classes=CLASSES)), mtime=0),
