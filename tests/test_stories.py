@@ -70,6 +70,7 @@ def test_there_are_five_stories():
     assert tuple(stories()) == expected
 
 
+@pytest.mark.ci  # the same cells are run in nbs/05d_studies.ipynb
 @pytest.mark.parametrize(
     "names",
     [["A network", "A loss"], ["Options of the modern MLP"], ["Other data", "Two machines"]],
