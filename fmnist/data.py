@@ -453,7 +453,7 @@ def _augment(images, draw, flip, shift, erase):
 def augmentation(
     flip:bool=False, # Mirror half of the images?
     shift:int=0, # Move by up to so many pixels, in both directions
-    erase:int=0 # Side of the square to black out, pixels; 0 for none
+    erase:int=0 # Side of the square to blank out, pixels; 0 for none
 ): # Function of (images, `np.random.Generator`), for `Batches(augment=...)`
     "Random mirroring, shifts and erasing of uint8 images (m, height, width): arrays or tensors."
     for name, value in (("shift", shift), ("erase", erase)):

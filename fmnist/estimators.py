@@ -384,12 +384,14 @@ def _means(rows):
 def race_table(
     rows:list,  # Of `race`, with two contenders
 ) -> str:  # A line for each data set
-    "Accuracy of both in percent, seconds of both, and the ratio of the seconds."
-    lines = []
-    for name, each in _means(rows).items():
+    "Accuracy of both in percent, seconds of both, and their ratio, the second to the first."
+    lines, means = [f"{'':16}{'accuracy (%)':>30}{'seconds':>30}"], _means(rows)
+    names = list(next(iter(means.values())))
+    lines.append(f"{'':16}{''.join(f'{name:>15}' for name in names*2)}{'ratio':>7}")
+    for name, each in means.items():
         (a, b), (s, t) = zip(*each.values(), strict=True)
-        lines.append(f"{name:16}{100*a:10.1f}{100*b:10.1f}{s:12.3f}{t:10.3f}{t/s:9.2f}")
-    return "\n".join([f"{'':16}{'accuracy (%)':>20}{'seconds':>22}{'ratio':>9}", *lines])
+        lines.append(f"{name:16}{100*a:15.1f}{100*b:15.1f}{s:15.3f}{t:15.3f}{t/s:7.2f}")
+    return "\n".join(lines)
 
 # %% ../nbs/07b_estimators.ipynb #604dd556
 def plot_race(

@@ -810,8 +810,8 @@ def costs(
 
 # %% ../nbs/06b_report.ipynb #c2a2a019
 _PLACES = [("mean", (-7, -3), "right"), ("mean", (7, -8), "left"), ("high", (0, 6), "center"),
-           ("high", (-5, 4), "right"), ("low", (0, -12), "center"), ("high", (0, 14), "center"),
-           ("low", (0, -20), "center")]
+           ("high", (-5, 4), "right"), ("mean", (-7, 7), "right"), ("low", (0, -12), "center"),
+           ("high", (0, 14), "center"), ("low", (0, -20), "center")]
 
 def _ends(row):
     "Heights of a point: its lower end, itself, its upper end."
@@ -838,7 +838,8 @@ def _label(ax, rows, price):
 def _place_name(ax, row, x, taken):
     "Write a name at the first place that is free, and say which box it takes."
     for height, offset, side in _PLACES:
-        text = ax.annotate(row.name, (x, _ends(row)[height]), xytext=offset,
+        far = dict(arrowstyle="-", color="0.6", linewidth=0.5) if abs(offset[1]) > 10 else None
+        text = ax.annotate(row.name, (x, _ends(row)[height]), xytext=offset, arrowprops=far,
                            textcoords="offset points", ha=side, fontsize=7)
         box = text.get_window_extent()
         if box.x0 > ax.bbox.x0 and not any(box.overlaps(other) for other in taken):
@@ -859,7 +860,7 @@ def _plot_price(ax, rows, price, looks):
         if enough:
             ax.plot([x, x], [row.low, row.high], color=colour, linewidth=1.5)
         ax.plot(x, row.accuracy, marker, markerfacecolor=colour if enough else "none",
-                markeredgecolor=colour, markersize=6)
+                markeredgecolor=colour, markersize=6, zorder=3 if row.kind == "as published" else 2)
 
 # %% ../nbs/06b_report.ipynb #c2a2a034
 PRICES = {"numbers": "numbers stored", "multiply_adds": "multiply-adds for an image",
@@ -885,8 +886,8 @@ def _plot_levels(ax, rows):
 def plot_pareto(
     rows:list, # Of `Price`
     prices:tuple=tuple(PRICES), # Which of `PRICES`, one below the other
-    width:float=4.8, # Of the figure, inches
-    height:float=3.3 # Of each part, inches
+    width:float=6.4, # Of the figure, inches
+    height:float=4 # Of each part, inches
 ): # The matplotlib figure
     "Accuracy against each price; the line joins what nothing cheaper beats."
     fig, axes = _axes(len(prices), figsize=(width, height*len(prices)))
