@@ -739,7 +739,7 @@ def plot_comparisons(
         ax.plot([each.low, each.high], [place + 0.27]*2, color="C0", linewidth=2)
         ax.plot(each.difference, place + 0.27, "D", color="C0", markersize=5)
         ax.text(1.01, place, each.verdict, transform=ax.get_yaxis_transform(), va="center")
-    ax.axvline(0, color="0.2")
+    ax.axvline(0, color="0.8", zorder=0)
     ax.set_yticks(range(len(compared)), [f"{c.arm} against {c.reference}" for c in compared[::-1]])
     ax.set(xlabel="difference in test accuracy (points); a tick is a seed",
            ylim=(-0.6, len(compared) - 0.3))
