@@ -13,6 +13,7 @@ from fmnist.data import fashion_mnist_sample, flatten_images, random_generator
 from fmnist.layers import DroppedUnits
 from fmnist.mlp import MLP
 
+pytestmark = pytest.mark.ci  # `make quick` runs them where the page changed
 SHOE = [(9, 56), (11, 42), (24, 46), (38, 40), (51, 54), (73, 60), (89, 64), (90, 74), (9, 74),
         (9, 56)]  # percent of the pad's width  # fmt: skip
 ANSWERS = """async () => {
