@@ -175,7 +175,7 @@ def check_documented():
     except ModuleNotFoundError:
         return  # Python 3.10 has none
     sys.path.insert(0, str(ROOT))
-    api.docments = partial(api.docments, args_kwargs=True)
+    api.docments = partial(api.docments, args_kwargs=True)  # `*values` and `**options`, too
     for module in api.package_modules(NAME):
         for top in api.own(module):
             for thing in [top, *(api.methods(top) if isinstance(top, type) else [])]:

@@ -662,7 +662,7 @@ def cluster(tmp_path):
     return address, [scheduler, dask_worker(tmp_path), dask_worker(tmp_path)]
 
 
-@pytest.mark.ci
+@pytest.mark.ci  # up to ten seconds, for how seldom it breaks
 def test_dask_worker_killed_in_mid_sweep(cluster, tmp_path):
     "Nothing is lost, and nothing is twice in the results."
     from distributed import Client
@@ -747,7 +747,7 @@ def test_dask_tries_again(cluster, tmp_path, monkeypatch):
     assert [isinstance(record, Result) for record in records] == [True] * 3
 
 
-@pytest.mark.ci
+@pytest.mark.ci  # up to ten seconds, for how seldom it breaks
 def test_dask_scheduler_killed(cluster, tmp_path):
     "The run ends with a sentence, and the next one, here without Dask, does what is left."
     from distributed import Client
